@@ -1,0 +1,131 @@
+"""Option symbols: parse and build OCC/OPRA tickers, one at a time and over polars columns.
+
+The symbol is read from the right, because roots vary in length and may hold digits:
+``O:`` + root + ``YYMMDD`` + ``C|P`` + strike in thousandths of a dollar, eight digits
+(OCC Option Symbology Initiative, 2010; Massive options ticker documentation).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import polars as pl
+
+#: Roots of cash-settled index options and the index they are written on.
+INDEX_ROOTS: dict[str, str] = {
+    "SPX": "SPX", "SPXW": "SPX", "NDX": "NDX", "NDXP": "NDX", "RUT": "RUT", "RUTW": "RUT",
+    "VIX": "VIX", "VIXW": "VIX", "XSP": "XSP", "DJX": "DJX",
+}  # fmt: skip
+
+#: Index roots that settle on the opening prices of their expiration day.
+AM_SETTLED_ROOTS = frozenset({"SPX", "NDX", "RUT", "VIX", "VIXW", "DJX"})
+
+#: Roots of share classes: the listing exchange's dot is dropped in the symbol.
+CLASS_SHARE_ROOTS: dict[str, str] = {"BRKA": "BRK.A", "BRKB": "BRK.B", "BFB": "BF.B"}
+
+_SYMBOL = re.compile(
+    r"^(?:O:)?(?P<root>[A-Z][A-Z.]{0,5}[0-9]?)(?P<expiry>\d{6})(?P<right>[CP])(?P<mills>\d{8})$"
+)
+_POLARS_SYMBOL = r"^(?:O:)?[A-Z][A-Z.]{0,5}[0-9]?\d{6}[CP]\d{8}$"
+
+
+class SymbolError(ValueError):
+    """Text that is not an option symbol, or parts that cannot make one."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OptionSymbol:
+    """The four facts that an option symbol holds. ``right`` is ``C`` or ``P``."""
+
+    root: str
+    expiry: date
+    right: str
+    strike: Decimal
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether the root marks a contract changed by a corporate action (a trailing digit)."""
+        return self.root[-1].isdigit()
+
+    @property
+    def underlying(self) -> str:
+        """Ticker of the underlying stock or index."""
+        return underlying_of_root(self.root)
+
+    def __str__(self) -> str:
+        return build_option_symbol(self.root, self.expiry, self.right, self.strike)
+
+
+def underlying_of_root(root: str) -> str:
+    """Underlying of an option root: index roots and share classes by table, adjusted roots cut.
+
+    >>> underlying_of_root("SPXW"), underlying_of_root("AAPL1"), underlying_of_root("BRKB")
+    ('SPX', 'AAPL', 'BRK.B')
+    """
+    base = root.rstrip("0123456789")
+    return INDEX_ROOTS.get(base) or CLASS_SHARE_ROOTS.get(base) or base
+
+
+def parse_option_symbol(symbol: str) -> OptionSymbol:
+    """Read ``O:AAPL261120C00150000`` or the same without its prefix.
+
+    Raises:
+        SymbolError: the text is not a symbol, or its date does not exist.
+    """
+    match = _SYMBOL.match(symbol)
+    if match is None:
+        raise SymbolError(f"not an option symbol: {symbol!r}")
+    digits = match["expiry"]
+    try:
+        expiry = date(2000 + int(digits[:2]), int(digits[2:4]), int(digits[4:]))
+    except ValueError:
+        raise SymbolError(f"no such expiration date in {symbol!r}") from None
+    return OptionSymbol(
+        match["root"], expiry, match["right"], Decimal(match["mills"]) / Decimal(1000)
+    )
+
+
+def build_option_symbol(
+    root: str, expiry: date, right: str, strike: Decimal | float | str, *, prefix: str = "O:"
+) -> str:
+    """The OPRA ticker of a contract.
+
+    ``strike`` is in dollars; a float is read as the decimal it prints as, so 16.15 is 16150
+    thousandths and not 16149.
+
+    Raises:
+        SymbolError: a right other than C or P, or a strike that has no eight-digit form.
+    """
+    mills = Decimal(str(strike)) * 1000
+    if mills != mills.to_integral_value() or not 0 < mills < 100_000_000:
+        raise SymbolError(f"strike {strike} cannot be written in thousandths of a dollar")
+    symbol = f"{root}{expiry:%y%m%d}{right}{int(mills):08d}"
+    if _SYMBOL.match(symbol) is None:
+        raise SymbolError(f"cannot make an option symbol of {root!r}, {right!r}")
+    return prefix + symbol
+
+
+def option_symbol_columns(symbol: str = "symbol") -> list[pl.Expr]:
+    """Expressions that read root, underlying, expiry, right, strike and is_adjusted from a column.
+
+    Every field is null where the text is not a symbol. ``strike`` is in dollars, exact to the
+    thousandth.
+    """
+    text = pl.col(symbol)
+    is_symbol = text.str.contains(_POLARS_SYMBOL)
+    root = pl.when(is_symbol).then(text.str.strip_prefix("O:").str.head(-15))
+    base = root.str.replace(r"[0-9]$", "")
+    expiry = text.str.tail(15).str.head(6).str.to_date("%y%m%d", strict=False)
+    return [
+        root.alias("root"),
+        base.replace({**INDEX_ROOTS, **CLASS_SHARE_ROOTS}).alias("underlying"),
+        pl.when(is_symbol).then(expiry).alias("expiry"),
+        pl.when(is_symbol).then(text.str.tail(9).str.head(1)).alias("right"),
+        pl.when(is_symbol)
+        .then(text.str.tail(8).cast(pl.Int64, strict=False) / 1000)
+        .alias("strike"),
+        root.str.contains(r"[0-9]$").alias("is_adjusted"),
+    ]

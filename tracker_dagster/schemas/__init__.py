@@ -1,0 +1,1 @@
+"""One schema per table, and the registry of all tables."""

@@ -1,0 +1,132 @@
+"""Tables parsed from raw captures of live answers, keyed by slot: nobody can fetch them again."""
+
+from __future__ import annotations
+
+import dataframely as dy
+import polars as pl
+
+from tracker_dagster.schemas.base import (
+    Kind,
+    Table,
+    available_at,
+    count,
+    flag,
+    instant,
+    number,
+    price,
+    slot,
+    source,
+    text,
+    trade_date,
+)
+
+
+class OptionChain(dy.Schema):
+    """One row a contract and capture slot, calls and puts."""
+
+    trade_date = trade_date()
+    slot = slot()
+    symbol = text("OPRA ticker with its O: prefix", key=True)
+    source = source()
+    available_at = available_at()
+    underlying = text("ticker of the underlying")
+    root = text("option root")
+    expiry = dy.Date(nullable=False, description="expiration date")
+    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
+    strike = price("strike price")
+    exercise_style = text("american, european or bermudan", nullable=True)
+    shares_per_contract = number("shares delivered by one contract", "shares", above=0)
+    is_standard = flag("100 shares of the underlying and nothing else")
+    bid = number(
+        "best bid; 0 is a vendor's word for none and is stored as null", "USD per share", above=0
+    )
+    ask = number("best ask", "USD per share", above=0)
+    bid_size = number("size at the bid", "contracts", at_least=0)
+    ask_size = number("size at the ask", "contracts", at_least=0)
+    mid = number(
+        "mean of bid and ask; null unless both stand and do not cross", "USD per share", above=0
+    )
+    quote_at = instant("time of the quote")
+    quote_status = dy.String(
+        nullable=False,
+        regex=r"^(OK|NO_QUOTE|NO_BID|NO_ASK|CROSSED)$",
+        description="OK, or why mid is null",
+    )
+    last_price = number("last trade", "USD per share", above=0)
+    last_at = instant("time of the last trade")
+    day_volume = number(
+        "contracts traded in the session; null when the vendor's bar is older",
+        "contracts",
+        at_least=0,
+    )
+    open_interest = count("open interest at the end of the session before", "contracts")
+    implied_volatility = number(
+        "vendor's implied volatility, annual, 1.00 = 100 %", "per year", above=0
+    )
+    delta = number("vendor's delta", "per USD", at_least=-1.0001, at_most=1.0001)
+    gamma = number("vendor's gamma", "per USD squared")
+    theta = number("vendor's theta", "USD per calendar day")
+    vega = number("vendor's vega", "USD per volatility point")
+    greeks_status = dy.String(
+        nullable=False,
+        regex=r"^(OK|NOT_SENT)$",
+        description="OK, or NOT_SENT where the vendor left the greeks out",
+    )
+    underlying_price = price("price of the underlying that came with the row", nullable=True)
+    underlying_at = instant("time of that price")
+
+    @dy.rule()
+    def not_expired(cls) -> pl.Expr:
+        """The contract had not expired before the session."""
+        return pl.col("expiry") >= pl.col("trade_date")
+
+
+class MarketLast(dy.Schema):
+    """Last price of a ticker or index at a capture slot."""
+
+    trade_date = trade_date()
+    slot = slot()
+    ticker = text("ticker, or index without the I: prefix", key=True)
+    source = source()
+    available_at = available_at()
+    price = price("last trade, or index value", nullable=True)
+    price_at = instant("time of that price")
+    status = text("OK, or why the price is null")
+
+
+class CollectionGaps(dy.Schema):
+    """A capture that was due and is not there, or is there in part."""
+
+    trade_date = trade_date()
+    slot = slot()
+    dataset = text("table the capture was for", key=True)
+    subject = text("underlying or ticker; * for the whole capture", key=True)
+    source = source()
+    reason = text("why it is missing")
+
+
+OPTION_CHAIN = Table(
+    "option_chain",
+    OptionChain,
+    ("trade_date", "source", "slot"),
+    Kind.CAPTURED,
+    "Whole option chains as captured at a slot: quotes, open interest, the vendor's Greeks.",
+    source_preference=("massive_snapshot",),
+)
+MARKET_LAST = Table(
+    "market_last",
+    MarketLast,
+    ("trade_date", "source", "slot"),
+    Kind.CAPTURED,
+    "Last prices of the universe and the indices as captured at a slot.",
+    source_preference=("massive_snapshot",),
+)
+COLLECTION_GAPS = Table(
+    "collection_gaps",
+    CollectionGaps,
+    ("trade_date", "dataset", "source", "slot"),
+    Kind.CAPTURED,
+    "Captures that were due and are missing, with the reason; never filled with later quotes.",
+)
+
+TABLES = (OPTION_CHAIN, MARKET_LAST, COLLECTION_GAPS)

@@ -1,0 +1,128 @@
+"""Tables about instruments: universe membership, listed contracts, corporate actions, earnings."""
+
+from __future__ import annotations
+
+import dataframely as dy
+import polars as pl
+
+from tracker_dagster.schemas.base import (
+    Kind,
+    Table,
+    available_at,
+    flag,
+    instant,
+    number,
+    price,
+    source,
+    text,
+    trade_date,
+)
+
+
+class Universe(dy.Schema):
+    """Membership of the universe as of a session."""
+
+    trade_date = trade_date()
+    ticker = text("ticker", key=True)
+    category = text("category of seed/universe.csv, or UNCATEGORIZED")
+    enabled = flag("whether picks are made for it")
+    available_at = available_at()
+
+
+class OptionContracts(dy.Schema):
+    """One row a listed, unexpired contract of the universe as of a session."""
+
+    trade_date = trade_date()
+    symbol = text("OPRA ticker with its O: prefix", key=True)
+    source = text("feed the row came from")
+    available_at = available_at()
+    underlying = text("ticker of the underlying")
+    root = text("option root")
+    expiry = dy.Date(nullable=False, description="expiration date")
+    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
+    strike = price("strike price")
+    exercise_style = text("american, european or bermudan", nullable=True)
+    shares_per_contract = number("shares delivered by one contract", "shares", above=0)
+    primary_exchange = text("MIC of the listing exchange", nullable=True)
+    cfi = text("ISO 10962 code", nullable=True)
+    additional_underlyings = text("other deliverables, as the vendor's JSON", nullable=True)
+    is_standard = flag("100 shares of the underlying and nothing else")
+
+    @dy.rule()
+    def not_expired(cls) -> pl.Expr:
+        """The contract had not expired before the session."""
+        return pl.col("expiry") >= pl.col("trade_date")
+
+
+class CorporateActions(dy.Schema):
+    """Splits and cash dividends as they were known on a session, from its date to 60 days ahead."""
+
+    trade_date = trade_date()
+    ticker = text("ticker", key=True)
+    action = dy.String(primary_key=True, regex=r"^(split|dividend)$", description="kind of action")
+    ex_date = dy.Date(
+        primary_key=True, description="execution date of a split, ex-date of a dividend"
+    )
+    action_id = text("the vendor's identity of the action", key=True)
+    source = text("feed and endpoint the row came from")
+    available_at = available_at()
+    declared_on = dy.Date(nullable=True, description="declaration date; null where unknown")
+    split_from = number("old shares of a split", "shares", above=0)
+    split_to = number("new shares of a split", "shares", above=0)
+    cash_amount = number("dividend as paid, not split-adjusted", "USD per share", at_least=0)
+    pay_date = dy.Date(nullable=True, description="payment date of a dividend")
+
+    @dy.rule()
+    def is_complete(cls) -> pl.Expr:
+        """A split has its ratio, a dividend its amount."""
+        return (
+            pl.when(pl.col("action") == "split")
+            .then(pl.col("split_from").is_not_null() & pl.col("split_to").is_not_null())
+            .otherwise(pl.col("cash_amount").is_not_null())
+        )
+
+
+class EarningsCalendar(dy.Schema):
+    """Earnings dates as they were known on a session, from its date to 60 days ahead."""
+
+    trade_date = trade_date()
+    ticker = text("ticker", key=True)
+    report_date = dy.Date(primary_key=True, description="date of the report, New York")
+    source = source()
+    available_at = available_at()
+    report_time = text("bmo, amc, during or unknown")
+    status = text("confirmed or projected")
+    announced_at = instant("when the date was last announced or changed")
+
+
+UNIVERSE = Table(
+    "universe",
+    Universe,
+    ("trade_date",),
+    Kind.DERIVED,
+    "Tickers that picks are made for, with category, as the ledger had them on that day.",
+)
+OPTION_CONTRACTS = Table(
+    "option_contracts",
+    OptionContracts,
+    ("trade_date",),
+    Kind.MARKET,
+    "Listed contracts of the universe as of the session, adjusted ones marked.",
+)
+CORPORATE_ACTIONS = Table(
+    "corporate_actions",
+    CorporateActions,
+    ("trade_date",),
+    Kind.MARKET,
+    "Splits and cash dividends of the universe known on the session, up to 60 days ahead.",
+)
+EARNINGS_CALENDAR = Table(
+    "earnings_calendar",
+    EarningsCalendar,
+    ("trade_date", "source"),
+    Kind.MARKET,
+    "Earnings dates of the universe known on the session, up to 60 days ahead.",
+    source_preference=("csv", "massive_benzinga"),
+)
+
+TABLES = (UNIVERSE, OPTION_CONTRACTS, CORPORATE_ACTIONS, EARNINGS_CALENDAR)
