@@ -1,4 +1,4 @@
-"""Where the tracked seed files lie: inside an installed package, or in ``data/seed`` of a checkout."""
+"""Where the tracked seed files lie: in an installed package, or in a checkout's ``data/seed``."""
 
 from __future__ import annotations
 

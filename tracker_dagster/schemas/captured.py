@@ -37,15 +37,11 @@ class OptionChain(dy.Schema):
     exercise_style = text("american, european or bermudan", nullable=True)
     shares_per_contract = number("shares delivered by one contract", "shares", above=0)
     is_standard = flag("100 shares of the underlying and nothing else")
-    bid = number(
-        "best bid; 0 is a vendor's word for none and is stored as null", "USD per share", above=0
-    )
+    bid = number("best bid; null where there is none (vendors write 0)", "USD per share", above=0)
     ask = number("best ask", "USD per share", above=0)
     bid_size = number("size at the bid", "contracts", at_least=0)
     ask_size = number("size at the ask", "contracts", at_least=0)
-    mid = number(
-        "mean of bid and ask; null unless both stand and do not cross", "USD per share", above=0
-    )
+    mid = number("mean of bid and ask; null unless quote_status is OK", "USD per share", above=0)
     quote_at = instant("time of the quote")
     quote_status = dy.String(
         nullable=False,
@@ -55,14 +51,12 @@ class OptionChain(dy.Schema):
     last_price = number("last trade", "USD per share", above=0)
     last_at = instant("time of the last trade")
     day_volume = number(
-        "contracts traded in the session; null when the vendor's bar is older",
+        "traded this session; null when the bar is older",
         "contracts",
         at_least=0,
     )
     open_interest = count("open interest at the end of the session before", "contracts")
-    implied_volatility = number(
-        "vendor's implied volatility, annual, 1.00 = 100 %", "per year", above=0
-    )
+    implied_volatility = number("vendor's implied volatility, 1.00 = 100 %", "per year", above=0)
     delta = number("vendor's delta", "per USD", at_least=-1.0001, at_most=1.0001)
     gamma = number("vendor's gamma", "per USD squared")
     theta = number("vendor's theta", "USD per calendar day")

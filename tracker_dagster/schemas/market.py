@@ -82,9 +82,7 @@ class Bars1m(_Bar):
     available_at = available_at()
     is_regular = flag("within the regular session")
     volume = number("shares traded; fractional since 2026-02", "shares", at_least=0)
-    vwap = price(
-        "volume-weighted average price; null where the feed does not send it", nullable=True
-    )
+    vwap = price("volume-weighted average price; null where not sent", nullable=True)
     transactions = count("number of trades; null where the feed does not say")
 
 

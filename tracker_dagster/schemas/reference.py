@@ -61,7 +61,7 @@ class CorporateActions(dy.Schema):
     ticker = text("ticker", key=True)
     action = dy.String(primary_key=True, regex=r"^(split|dividend)$", description="kind of action")
     ex_date = dy.Date(
-        primary_key=True, description="execution date of a split, ex-date of a dividend"
+        primary_key=True, description="day of the split or the ex-date of the dividend"
     )
     action_id = text("the vendor's identity of the action", key=True)
     source = text("feed and endpoint the row came from")
