@@ -1,0 +1,499 @@
+"""The one HTTP session every vendor client stands on: pacing, retries, credentials, limits.
+
+Nothing here knows a vendor's envelopes or endpoints.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
+
+import requests
+import tenacity
+import urllib3
+from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
+
+from tracker_dagster import __version__
+from tracker_dagster.sources.errors import (
+    BadRequestError,
+    MalformedResponseError,
+    NotEntitledError,
+    NotFoundError,
+    RateLimitedError,
+    SourceError,
+    TransientError,
+    UnauthorizedError,
+)
+from tracker_dagster.sources.throttle import TokenBucket
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+#: 499 is a proxy saying that the client went away; the vendor's own client retries it too.
+RETRIED = frozenset({408, 429, 499})
+CREDENTIAL_PARAMETERS = frozenset({"apikey", "api_key", "token", "access_token"})
+CHUNK = 1 << 16
+#: A connection or a body that broke. requests does not wrap what goes wrong while the raw
+#: body is read, hence urllib3's own errors.
+BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.HTTPError,
+)
+
+ParamValue = str | int | float | bool | None
+Params = Mapping[str, ParamValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Seconds allowed to connect, between two reads, and for one whole response."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    total: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long to insist.
+
+    Waits grow twofold from ``backoff`` up to ``backoff_cap`` and are drawn uniformly from
+    zero up to that (full jitter), so that clients which failed together do not come back
+    together. A 429 without Retry-After starts at ``rate_limit_backoff`` and is drawn from
+    the upper half: its waits must add up to the vendor's one-minute window.
+    """
+
+    max_tries: int = 6
+    max_seconds: float = 180.0
+    backoff: float = 0.5
+    backoff_cap: float = 20.0
+    rate_limit_backoff: float = 4.0
+    rate_limit_cap: float = 60.0
+
+
+NO_RETRY = RetryPolicy(max_tries=1)
+
+
+@dataclass(slots=True)
+class HttpStats:
+    """What a session has spent so far."""
+
+    calls: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    bytes_received: int = 0
+    seconds_waited: float = 0.0
+    statuses: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BearerAuth:
+    """``Authorization: Bearer <key>``."""
+
+    key: SecretStr
+
+    def headers(self) -> dict[str, str]:
+        """The header that carries the key."""
+        return {"Authorization": f"Bearer {self.key.get_secret_value()}"}
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen in a message."""
+        value = self.key.get_secret_value()
+        return (value,) if value else ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoAuth:
+    """A vendor that needs no credentials."""
+
+    def headers(self) -> dict[str, str]:
+        """No header."""
+        return {}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Nothing to hide."""
+        return ()
+
+
+Auth = BearerAuth | NoAuth
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One successful answer: the whole body, decoded from its transfer encoding."""
+
+    status: int
+    url_path: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+    @property
+    def request_id(self) -> str | None:
+        """The vendor's identifier of the request, when it sent one."""
+        return self.headers.get("X-Request-Id")
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            MalformedResponseError: the body is HTML, empty, or cut JSON.
+        """
+        return decode_json(self.body, url_path=self.url_path, request_id=self.request_id)
+
+
+def decode_json(body: bytes, *, url_path: str | None = None, request_id: str | None = None) -> Any:
+    """Decode JSON, or say what came instead.
+
+    Raises:
+        MalformedResponseError: not JSON; the message says whether it was empty, HTML or cut.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        head = body[:200].lstrip().lower()
+        if not body.strip():
+            kind = "an empty body"
+        elif head.startswith(b"<"):
+            kind = "an HTML or XML page"
+        elif head[:1] in (b"{", b"["):
+            kind = "JSON that is cut or damaged"
+        else:
+            kind = "something else"
+    raise MalformedResponseError(
+        f"expected JSON, got {kind} ({len(body)} bytes)", url_path=url_path, request_id=request_id
+    )
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what has to match before a credential is sent."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or default
+
+
+def is_loopback(url: str) -> bool:
+    """Whether ``url`` is on this machine, out of reach of any proxy of the environment."""
+    return origin(url)[1] in {"127.0.0.1", "localhost", "::1"}
+
+
+def safe_path(url: str) -> str:
+    """Path and query of ``url`` without host, user or credential parameters."""
+    parts: SplitResult = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name.lower() in CREDENTIAL_PARAMETERS for name, _ in pairs):
+        kept = [(n, v) for n, v in pairs if n.lower() not in CREDENTIAL_PARAMETERS]
+        return f"{parts.path}?{urlencode(kept)}" if kept else parts.path
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait for a Retry-After header (a number of seconds or an HTTP date)."""
+    if not value:
+        return None
+    text = value.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = _http_date(text)
+        if moment is None:
+            return None
+        seconds = (moment - now).total_seconds()
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text or "")
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _RetryAfterError(Exception):
+    """Carries a failed attempt to the retry loop, with the wait the vendor asked for."""
+
+    def __init__(self, error: SourceError, asked: float | None) -> None:
+        super().__init__()
+        self.error = error
+        self.asked = asked
+
+
+class _Verbatim(requests.auth.AuthBase):
+    """Sets exactly our headers; also keeps requests from adding those of a ``.netrc``."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+class HttpSession:
+    """GET with credentials for one vendor; safe to share between threads.
+
+    Args:
+        base_url: scheme, host, port and path prefix of the vendor.
+        auth: attached only while scheme, host and port equal those of ``base_url``.
+        requests_per_minute: the plan's limit; None for none.
+        timeout: limits of one response.
+        retry: how long to insist on a transient failure.
+        headers: sent with each request.
+        now: wall clock (aware), for ``received_at`` and HTTP dates.
+        monotonic: seconds, for pacing and deadlines.
+        sleep: how to wait.
+        rng: source of jitter.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: Auth | None = None,
+        *,
+        requests_per_minute: int | None = None,
+        timeout: Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        pool_size: int = 16,
+        now: Callable[[], datetime] = _utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.stats = HttpStats()
+        self._origin = origin(self.base_url)
+        self._auth: Auth = auth or NoAuth()
+        self._timeout = timeout or Timeout()
+        self._retry = retry or RetryPolicy()
+        self._now = now
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._rng = rng or random.SystemRandom()
+        self._bucket = TokenBucket(requests_per_minute, clock=monotonic, sleep=sleep)
+        self._mutex = threading.Lock()
+        self._session = requests.Session()
+        self._session.headers.update(
+            {"User-Agent": f"tracker_dagster/{__version__}", "Accept": "application/json"}
+        )
+        self._session.headers.update(headers or {})
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # A proxy of the environment cannot reach the simulated market on this machine.
+        self._session.trust_env = not is_loopback(self.base_url)
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __repr__(self) -> str:
+        return f"HttpSession({self._origin[0]}://{self._origin[1]}:{self._origin[2]})"
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._session.close()
+
+    def url(self, path_or_url: str, params: Params | None = None) -> str:
+        """The absolute URL for a path below the base, or an absolute URL unchanged.
+
+        Parameters whose value is None are left out; booleans become ``true`` and ``false``.
+        """
+        absolute = path_or_url.startswith(("http://", "https://"))
+        url = path_or_url if absolute else f"{self.base_url}/{path_or_url.lstrip('/')}"
+        given = {k: _text(v) for k, v in (params or {}).items() if v is not None}
+        if not given:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(given, safe=',:')}"
+
+    def get(self, path_or_url: str, params: Params | None = None) -> Response:
+        """GET, with retries of what may pass.
+
+        Raises:
+            TransientError: connection, timeout, cut body, 5xx, 499 or (as
+                RateLimitedError) 429, still failing after the last try.
+            UnauthorizedError, NotEntitledError, NotFoundError, BadRequestError: the
+                vendor's 401, 403, 404 and other 4xx; not retried.
+        """
+        url = self.url(path_or_url, params)
+        policy = self._retry
+        started = self._monotonic()
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_RetryAfterError),
+            stop=tenacity.stop_after_attempt(policy.max_tries),
+            wait=self._wait,
+            sleep=self._pause,
+            before_sleep=lambda state: self._guard(state, started),
+            reraise=True,
+        )
+        failure: SourceError
+        try:
+            return retrying(self._attempt, url)
+        except _RetryAfterError as exc:
+            failure = exc.error
+        # Raised outside the handler: the frames below hold the credential header.
+        raise failure
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        failed = state.outcome.exception() if state.outcome else None
+        assert isinstance(failed, _RetryAfterError)
+        policy, doubled = self._retry, 2.0 ** (state.attempt_number - 1)
+        if failed.asked is not None:
+            # A little jitter after the asked-for instant spreads the clients it was told to.
+            return failed.asked + self._rng.uniform(0, policy.backoff)
+        if isinstance(failed.error, RateLimitedError):
+            ceiling = min(policy.rate_limit_cap, policy.rate_limit_backoff * doubled)
+            return self._rng.uniform(ceiling / 2, ceiling)
+        return self._rng.uniform(0, min(policy.backoff_cap, policy.backoff * doubled))
+
+    def _guard(self, state: tenacity.RetryCallState, started: float) -> None:
+        """Give up now rather than sleep past the time allowed."""
+        delay = state.next_action.sleep if state.next_action else 0.0
+        failed = state.outcome.exception() if state.outcome else None
+        assert isinstance(failed, _RetryAfterError)
+        if self._monotonic() - started + delay > self._retry.max_seconds:
+            raise failed
+        if isinstance(failed.error, RateLimitedError):
+            self._bucket.close_for(delay)
+        with self._mutex:
+            self.stats.retries += 1
+
+    def _pause(self, seconds: float) -> None:
+        with self._mutex:
+            self.stats.seconds_waited += seconds
+        self._sleep(seconds)
+
+    def _attempt(self, url: str) -> Response:
+        for _ in range(MAX_REDIRECTS + 1):
+            status, headers, body = self._exchange(url)
+            if status in REDIRECTS and headers.get("Location"):
+                url = urljoin(url, headers["Location"])
+                continue
+            if 200 <= status < 300:
+                return Response(status, safe_path(url), headers, body, self._now())
+            raise self._failure(status, headers, body, url)
+        raise MalformedResponseError("too many redirects", url_path=safe_path(url))
+
+    def _exchange(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
+        waited = self._bucket.take()
+        with self._mutex:
+            self.stats.calls += 1
+            self.stats.seconds_waited += waited
+        same_origin = origin(url) == self._origin
+        auth = _Verbatim(self._auth.headers() if same_origin else {})
+        broken: SourceError | None = None
+        try:
+            with self._session.get(
+                url,
+                auth=auth,
+                timeout=(self._timeout.connect, self._timeout.read),
+                stream=True,
+                allow_redirects=False,
+            ) as raw:
+                body = self._body(raw)
+                status, headers = raw.status_code, raw.headers
+        except BROKEN as exc:
+            broken = TransientError(self._describe(exc), url_path=safe_path(url))
+        except requests.exceptions.RequestException as exc:
+            broken = BadRequestError(
+                f"not a usable address: {type(exc).__name__}", url_path=safe_path(url)
+            )
+        if isinstance(broken, TransientError):
+            raise _RetryAfterError(broken, None)
+        if broken:
+            raise broken
+        with self._mutex:
+            self.stats.bytes_received += len(body)
+            self.stats.statuses[status] = self.stats.statuses.get(status, 0) + 1
+        return status, headers, body
+
+    def _body(self, raw: requests.Response) -> bytes:
+        """The whole body, within the time allowed for one response.
+
+        Read by what has arrived rather than by full blocks: a server that drips a byte a
+        second never trips the timeout between two reads.
+        """
+        deadline = self._monotonic() + self._timeout.total
+        parts: list[bytes] = []
+        while chunk := raw.raw.read1(CHUNK, decode_content=True):
+            parts.append(chunk)
+            if self._monotonic() > deadline:
+                raise requests.Timeout("response too slow")
+        return b"".join(parts)
+
+    def _describe(self, exc: BaseException) -> str:
+        reasons = str(exc)
+        place = f"{self._origin[1]}:{self._origin[2]}"
+        if isinstance(exc, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
+            return f"no complete answer from {place} in time"
+        if "Connection refused" in reasons or "Errno 111" in reasons:
+            return f"connection refused by {place}"
+        if isinstance(exc, requests.ConnectionError):
+            return f"no connection to {place} ({type(exc).__name__})"
+        return f"the body from {place} was cut short or damaged ({type(exc).__name__})"
+
+    def _failure(
+        self, status: int, headers: Mapping[str, str], body: bytes, url: str
+    ) -> SourceError | _RetryAfterError:
+        code, text, request_id = _explain(body)
+        message = self._redact(text) or f"the vendor answered HTTP {status}"
+        facts: dict[str, Any] = {
+            "status": status,
+            "code": self._redact(code) if code else None,
+            "request_id": headers.get("X-Request-Id") or request_id,
+            "url_path": safe_path(url),
+        }
+        # An HTTP date is meant by the vendor's clock, which the response states.
+        sent = _http_date(headers.get("Date")) or self._now()
+        asked = retry_after_seconds(headers.get("Retry-After"), sent)
+        if status == 429:
+            with self._mutex:
+                self.stats.rate_limited += 1
+            return _RetryAfterError(RateLimitedError(message, retry_after=asked, **facts), asked)
+        if status in RETRIED or status >= 500:
+            return _RetryAfterError(TransientError(message, **facts), asked)
+        kind = {401: UnauthorizedError, 403: NotEntitledError, 404: NotFoundError}
+        return kind.get(status, BadRequestError)(message, **facts)
+
+    def _redact(self, text: str) -> str:
+        for secret in self._auth.secrets():
+            text = text.replace(secret, "[key]")
+        return text
+
+
+def _text(value: ParamValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _explain(body: bytes) -> tuple[str | None, str, str | None]:
+    """Code, message and request id of an error body, whatever its shape."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict):
+        message = parsed.get("error") or parsed.get("message") or ""
+        code, request_id = parsed.get("status"), parsed.get("request_id")
+        return (
+            str(code)[:64] if code else None,
+            str(message)[:300],
+            str(request_id)[:64] if request_id else None,
+        )
+    text = body[:300].decode("utf-8", "replace").strip()
+    return None, "" if text.startswith("<") else text.splitlines()[0] if text else "", None

@@ -1,0 +1,1 @@
+"""The Massive client: REST, flat files, and the pure parsers of both."""
