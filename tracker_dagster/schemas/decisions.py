@@ -114,7 +114,7 @@ class WeeklyPicks(_Decision):
                         at_least=0, at_most=1)  # fmt: skip
     score_trend = number("component: regime and downside signals", "score",
                          at_least=0, at_most=1)  # fmt: skip
-    score_liquidity = number("component: tight spread; half where quotes are unknown", "score",
+    score_liquidity = number("component: tight spread; null where quotes are unknown", "score",
                              at_least=0, at_most=1)  # fmt: skip
     price = number("price of the underlying", "USD per share", above=0)
     price_at = instant("time of that price")
@@ -160,6 +160,9 @@ class WeeklyPicks(_Decision):
     annual_volatility = number("of daily log returns", "per year", at_least=0)
     sharpe = number("mean over deviation of daily log returns, annual", "ratio")
     max_drawdown = number("largest fall from a peak", "fraction", at_least=0, at_most=1)
+    tail_width = number("spread between the 1st and 10th percentile of returns", "log return")
+    return_entropy = number("entropy of the histogram of returns", "fraction", at_least=0)
+    coherence = number("Sharpe ratio and stability, less a part for each failed gate", "score")
     suitability = number("covered-call suitability", "score", at_least=0, at_most=1)
     downside_5d = number("10th percentile of five-session log returns", "log return")
     regime = number("slope of the last 20 closes over their mean", "per session")

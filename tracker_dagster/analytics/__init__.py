@@ -1,0 +1,1 @@
+"""Pure numbers from frames and arrays: no decisions, no I/O, no clock of their own."""

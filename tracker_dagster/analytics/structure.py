@@ -1,0 +1,242 @@
+"""Serial structure of one-minute returns: spectral entropy and fractal roughness, each tested.
+
+A return series without structure has independent signs. Every ticker's two estimates are
+compared with those of its own returns with the signs drawn at random: the sizes keep their
+order, so the shape of the day and clusters of volatility stay in the null and only serial
+structure is taken out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from tracker_dagster import trading_calendar
+from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
+
+INSUFFICIENT = "insufficient_history"
+
+
+@dataclass(frozen=True, slots=True)
+class StructureSettings:
+    """Knobs of the structure gates.
+
+    Attributes:
+        intraday_bars: below this many bars nothing is estimated.
+        daily_bars: one session's worth.
+        weekly_bars: five sessions' worth, and the most that are looked at.
+        alpha: false alarm rate of a ticker-day over both gates together.
+        surrogates: sign-flipped series per ticker; with 239 each gate's share of alpha is
+            exactly 6 of 240 ranks.
+        segment: returns per Welch segment; segments never cross a session's end.
+        lags: lags in bars of the madogram.
+    """
+
+    intraday_bars: int = 120
+    daily_bars: int = 390
+    weekly_bars: int = 1950
+    alpha: float = 0.05
+    surrogates: int = 239
+    segment: int = 32
+    lags: tuple[int, ...] = (1, 2, 4, 8, 16)
+
+
+def bar_sessions(decision_at: datetime) -> list[date]:
+    """The sessions whose bars `structure_features` reads: the current one and five before it.
+
+    Six, because ten minutes before the close five sessions including the current one hold
+    fewer than five sessions' worth of bars, and the top of the ladder would be out of reach.
+    """
+    return trading_calendar.last_sessions(trading_calendar.trading_date(decision_at), 6)
+
+
+def history_status(bars: int, settings: StructureSettings) -> str:
+    """Rung of the ladder of 120, 390 and 1950 bars."""
+    if bars >= settings.weekly_bars:
+        return "weekly_stable"
+    if bars >= settings.daily_bars:
+        return "daily_stable"
+    return "intraday_ok" if bars >= settings.intraday_bars else INSUFFICIENT
+
+
+def spectral_entropy(segments: np.ndarray) -> np.ndarray:
+    """Normalised entropy of the Welch spectrum.
+
+    Args:
+        segments: ``(..., segments, length)`` returns, one Hann-windowed periodogram each.
+
+    Returns:
+        ``(...)``: minus the sum of p log p over the frequencies above zero, over its largest
+        value; 1 is a flat spectrum (Welch 1967; Inouye et al. 1991 for the normalisation).
+    """
+    length = segments.shape[-1]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    centred = segments - segments.mean(axis=-1, keepdims=True)
+    spectrum = np.fft.rfft(centred * window, axis=-1)
+    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=-2)[..., 1:]
+    if length % 2 == 0:
+        power[..., :-1] *= 2
+    share = power / power.sum(axis=-1, keepdims=True)
+    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+    return -(share * logs).sum(axis=-1) / np.log(share.shape[-1])
+
+
+def fractal_roughness(sessions: Sequence[np.ndarray], lags: Sequence[int]) -> np.ndarray:
+    """Fractal dimension of price paths by the madogram.
+
+    Args:
+        sessions: one array ``(..., returns)`` a session; paths start anew in each.
+        lags: lags in bars.
+
+    Returns:
+        ``(...)``: 2 - H, where H is the slope of log mean absolute increment on log lag
+        (variation estimator of order 1; Gneiting, Sevcikova and Percival 2012). 1.5 for a
+        random walk, more for a path that turns back, less for one that trends.
+    """
+    paths = [
+        np.concatenate([np.zeros((*part.shape[:-1], 1)), np.cumsum(part, axis=-1)], axis=-1)
+        for part in sessions
+    ]
+    logs = []
+    for lag in lags:
+        total = sum(
+            np.abs(path[..., lag:] - path[..., :-lag]).sum(axis=-1)
+            for path in paths
+            if path.shape[-1] > lag
+        )
+        number = sum(max(0, path.shape[-1] - lag) for path in paths)
+        logs.append(np.log(total / number))
+    x = np.log(np.asarray(lags, dtype=float))
+    x -= x.mean()
+    slope = np.tensordot(np.stack(logs, axis=-1), x, axes=([-1], [0])) / (x @ x)
+    return 2.0 - slope
+
+
+def two_sided_p(observed: float, null: np.ndarray) -> float:
+    """Two-sided p-value of a rank test: exact under the null, never zero."""
+    below = np.count_nonzero(null <= observed)
+    above = np.count_nonzero(null >= observed)
+    return float(min(1.0, 2 * (1 + min(below, above)) / (len(null) + 1)))
+
+
+def surrogate_seed(ticker: str, day: date) -> int:
+    """A seed that depends on the ticker and the day alone, the same in every process."""
+    digest = hashlib.blake2b(f"{ticker}|{day.isoformat()}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def structure_features(
+    bars: pl.DataFrame,
+    tickers: Sequence[str],
+    decision_at: datetime,
+    settings: StructureSettings | None = None,
+) -> pl.DataFrame:
+    """Rows of structure_features for ``tickers`` as of ``decision_at``.
+
+    Args:
+        bars: bars_1m of the sessions of `bar_sessions` (``trade_date``, ``ticker``, ``start``,
+            ``is_regular``, ``close``, and ``available_at`` where there is one), any order.
+            Bars that had not ended, or were not available, at ``decision_at`` are ignored.
+        tickers: one row is returned for each, bars or not.
+        decision_at: when the features are computed; becomes ``available_at``.
+        settings: knobs; defaults when None.
+    """
+    settings = settings or StructureSettings()
+    day = trading_calendar.session_or_previous(trading_calendar.trading_date(decision_at))
+    known = (pl.col("start") <= decision_at - timedelta(minutes=1)) & pl.col("is_regular")
+    if "available_at" in bars.columns:
+        known &= pl.col("available_at") <= decision_at
+    wanted = sorted(set(tickers))
+    by_ticker = {
+        ticker: group
+        for (ticker,), group in bars.filter(
+            known
+            & pl.col("ticker").is_in(wanted)
+            & pl.col("trade_date").is_in(bar_sessions(decision_at))
+        )
+        .sort("ticker", "start")
+        .group_by("ticker")
+    }
+    rows = []
+    for ticker in wanted:
+        group = by_ticker.get(ticker)
+        sessions = [] if group is None else _session_closes(group.tail(settings.weekly_bars))
+        row = _features(sessions, surrogate_seed(ticker, day), settings)
+        rows.append({"trade_date": day, "ticker": ticker, "available_at": decision_at, **row})
+    return (
+        STRUCTURE_FEATURES.conform(pl.DataFrame(rows, infer_schema_length=None))
+        if rows
+        else (STRUCTURE_FEATURES.empty())
+    )
+
+
+def _session_closes(group: pl.DataFrame) -> list[np.ndarray]:
+    return [
+        part["close"].to_numpy() for _, part in group.group_by("trade_date", maintain_order=True)
+    ]
+
+
+def _features(
+    closes: Sequence[np.ndarray], seed: int, settings: StructureSettings
+) -> dict[str, object]:
+    count = sum(len(part) for part in closes)
+    row: dict[str, object] = {
+        "bars_1m_count": count,
+        "history_status": history_status(count, settings),
+        "fft_status": INSUFFICIENT,
+        "fractal_status": INSUFFICIENT,
+        "alpha": settings.alpha,
+    }
+    if count < settings.intraday_bars:
+        return {**row, "reason": f"{count} bars, {settings.intraday_bars} needed"}
+    returns = [np.diff(np.log(part)) for part in closes]
+    returns = [part for part in returns if len(part) >= max(settings.segment, *settings.lags)]
+    number = sum(len(part) for part in returns)
+    row["returns_count"] = number
+    if not number or not any(np.any(part) for part in returns):
+        return {**row, "reason": "prices do not move, or no session is long enough"}
+    test = surrogate_test(returns, seed, settings)
+    limit = settings.alpha / 2
+    return {
+        **row,
+        **test,
+        "surrogates": settings.surrogates,
+        "fft_status": "unstable" if test["fft_p_value"] <= limit + 1e-12 else "stable",
+        "fractal_status": "unstable" if test["fractal_p_value"] <= limit + 1e-12 else "stable",
+    }
+
+
+def surrogate_test(
+    sessions: Sequence[np.ndarray], seed: int, settings: StructureSettings
+) -> dict[str, float]:
+    """Both estimates of a series of sessions' returns and their p-values.
+
+    Row 0 of every stack is the series itself, the others are its surrogates.
+    """
+    rng = np.random.default_rng(seed)
+    stacks = []
+    for part in sessions:
+        signs = rng.integers(0, 2, size=(settings.surrogates + 1, len(part)), dtype=np.int8)
+        signs = signs * np.int8(2) - np.int8(1)
+        stack = np.abs(part) * signs
+        stack[0] = part
+        stacks.append(stack)
+    entropy = spectral_entropy(np.concatenate([_cut(s, settings.segment) for s in stacks], axis=1))
+    roughness = fractal_roughness(stacks, settings.lags)
+    return {
+        "spectral_entropy": float(entropy[0]),
+        "fractal_roughness": float(roughness[0]),
+        "fft_p_value": two_sided_p(entropy[0], entropy[1:]),
+        "fractal_p_value": two_sided_p(roughness[0], roughness[1:]),
+    }
+
+
+def _cut(stack: np.ndarray, segment: int) -> np.ndarray:
+    """Half-overlapping segments of each row: ``(rows, segments, segment)``."""
+    views = np.lib.stride_tricks.sliding_window_view(stack, segment, axis=-1)
+    return views[:, :: segment // 2, :]
