@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -20,6 +20,10 @@ from tracker_dagster.seed_files import seed_file
 EASTERN = ZoneInfo("America/New_York")
 REGULAR_OPEN = time(9, 30)
 REGULAR_CLOSE = time(16, 0)
+
+#: Interval of whole-chain captures, and of the refresh of bars and prices.
+CHAIN_MINUTES = 15
+REFRESH_MINUTES = 5
 
 #: Session on whose calendar day after, at 11:00 ET, the vendor publishes its day files
 #: (Massive flat-file documentation; massive knowledge base "flat files").
@@ -190,18 +194,24 @@ def capture_slots(day: date, minutes: int) -> list[datetime]:
     return [session.open + step * n for n in range(1, session.minutes // minutes + 1)]
 
 
-def slot_at(now: datetime, minutes: int) -> datetime | None:
-    """The latest capture slot of the session under way at ``now``.
+def chain_slots(day: date) -> list[datetime]:
+    """Slots (UTC) of whole-chain captures: every 15 minutes, and the decision time."""
+    return sorted({*capture_slots(day, CHAIN_MINUTES), decision_time(day)})
 
-    None outside the session and before its first slot. The closing slot stays current for
-    one interval after the close.
+
+def due_slot(slots: Sequence[datetime], now: datetime, tolerance: timedelta) -> datetime | None:
+    """The latest of ``slots`` that ``now`` may still capture, or None.
+
+    A slot may be captured from its instant until ``tolerance`` later; the closing slot, the last
+    one, until midnight in New York, because quotes do not move after the close.
     """
     moment = _require_aware(now)
-    day = trading_date(moment)
-    if not is_session(day) or moment >= session_on(day).close + timedelta(minutes=minutes):
+    due = [slot for slot in slots if slot <= moment]
+    if not due:
         return None
-    due = [slot for slot in capture_slots(day, minutes) if slot <= moment]
-    return due[-1] if due else None
+    latest = due[-1]
+    closing = latest == slots[-1] and trading_date(moment) == trading_date(latest)
+    return latest if closing or moment - latest <= tolerance else None
 
 
 def decision_time(day: date, minutes_before_close: int = 10) -> datetime:

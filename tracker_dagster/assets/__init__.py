@@ -1,0 +1,1 @@
+"""The assets: thin functions that read as of a time, call the pure rooms, write, and report."""

@@ -1,0 +1,220 @@
+"""Assets filled from the vendor's day and minute files, with REST where a file is not to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from tracker_dagster.assets.universe import enabled_tickers
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.instruments import option_symbol_columns
+from tracker_dagster.reports.charts import bar_chart
+from tracker_dagster.resources import MissingKeyError
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
+from tracker_dagster.sources.massive.flat_file_formats import (
+    ParsedFile,
+    parse_day_aggs,
+    parse_index_day_aggs,
+    parse_minute_aggs,
+)
+from tracker_dagster.sources.massive.flat_files import Dataset, FetchedFile
+from tracker_dagster.trading_calendar import (
+    EASTERN,
+    day_file_available_at,
+    last_published_session,
+    session_on,
+)
+from tracker_dagster.warehouse import IngestedFile, WriteResult
+
+FLAT_FILE = "massive_flat_file"
+REST = "massive_rest"
+INDICES = ("SPX", "NDX", "RUT", "VIX", "VIX9D", "VIX3M")
+#: Requests under way at once; the vendor advises to stay under a hundred a second.
+PARALLEL_REQUESTS = 8
+
+
+class NotPublishedError(ValueError):
+    """The vendor has no file for the session, yet or at all."""
+
+
+def _fetch(run: DayRun, dataset: Dataset) -> FetchedFile:
+    try:
+        return run.market.flat_files.fetch(dataset, run.day)
+    except NotFoundError as error:
+        due = day_file_available_at(run.day).astimezone(EASTERN)
+        when = "was due" if due <= run.now else "is due"
+        raise NotPublishedError(
+            f"the vendor has no {dataset.value} file of {run.day}; "
+            f"it {when} {due:%Y-%m-%d %H:%M} ET"
+        ) from error
+
+
+def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedFile) -> WriteResult:
+    """Replace the day's unit by the rows of one vendor file, and remember which file it was."""
+    frame = table.conform(
+        parsed.rows,
+        trade_date=run.day,
+        source=FLAT_FILE,
+        # The publication rule, not LastModified: a rewritten file must not look new to the past.
+        available_at=day_file_available_at(run.day),
+    )
+    return run.warehouse.replace(
+        table,
+        frame,
+        {"trade_date": run.day, "source": FLAT_FILE},
+        rejected=parsed.rejected,
+        file=IngestedFile(
+            object_key=fetched.remote.key,
+            etag=fetched.remote.etag,
+            size_bytes=fetched.remote.size,
+        ),
+    )
+
+
+def _file_metadata(fetched: FetchedFile, parsed: ParsedFile) -> dict[str, object]:
+    return {
+        "object_key": fetched.remote.key,
+        "etag": fetched.remote.etag,
+        "size_bytes": fetched.remote.size,
+        "source": FLAT_FILE,
+        **({"unknown_columns": list(parsed.unknown_columns)} if parsed.unknown_columns else {}),
+    }
+
+
+def _coverage(name: str, wanted: Collection[str], present: Collection[str]) -> Check:
+    missing = sorted(set(wanted) - set(present))
+    return Check(name, not missing, {"missing": missing} if missing else {})
+
+
+@trading_day_asset(
+    STOCK_DAY_AGGS,
+    group="market",
+    kinds=("s3",),
+    checks={"universe_traded": "Every enabled ticker of the universe has a bar."},
+)
+def stock_day_aggs(run: DayRun) -> Outcome:
+    """One file a session from Massive's ``us_stocks_sip/day_aggs_v1``."""
+    fetched = _fetch(run, Dataset.STOCK_DAY)
+    parsed = parse_day_aggs(fetched.csv, run.day)
+    result = _write_file(run, STOCK_DAY_AGGS, fetched, parsed)
+    tickers = enabled_tickers(run)
+    return Outcome(
+        [result],
+        _file_metadata(fetched, parsed),
+        [_coverage("universe_traded", tickers, parsed.rows["ticker"].unique())],
+    )
+
+
+@trading_day_asset(OPTION_DAY_AGGS, group="market", kinds=("s3",))
+def option_day_aggs(run: DayRun) -> Outcome:
+    """One file a session from Massive's ``us_options_opra/day_aggs_v1``."""
+    fetched = _fetch(run, Dataset.OPTION_DAY)
+    parsed = parse_day_aggs(fetched.csv, run.day)
+    rows = parsed.rows.rename({"ticker": "symbol"}).with_columns(option_symbol_columns())
+    result = _write_file(run, OPTION_DAY_AGGS, fetched, parsed.with_rows(rows))
+    busiest = (
+        rows.drop_nulls("underlying")
+        .group_by("underlying")
+        .agg(pl.col("volume").sum())
+        .sort("volume", "underlying", descending=[True, False])
+        .head(12)
+    )
+    return Outcome(
+        [result],
+        _file_metadata(fetched, parsed)
+        | {"busiest": bar_chart(busiest, "underlying", "volume", f"Contracts traded {run.day}")},
+    )
+
+
+def _rest_bars(run: DayRun, tickers: Collection[str], timespan: str) -> pl.DataFrame:
+    """Bars of the day over REST, one request a ticker, a few at a time."""
+
+    def fetch(ticker: str) -> pl.DataFrame:
+        return run.market.rest.aggregates(ticker, 1, timespan, run.day, run.day, adjusted=False)
+
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+        frames = list(pool.map(fetch, sorted(tickers)))
+    return pl.concat(frames)
+
+
+@trading_day_asset(
+    BARS_1M,
+    group="market",
+    deps=("universe",),
+    kinds=("s3",),
+    checks={"universe_covered": "Every enabled ticker has at least one bar."},
+)
+def bars_1m(run: DayRun) -> Outcome:
+    """The minute file of the session; before it is published, the bars so far over REST."""
+    tickers = {*enabled_tickers(run), *run.knobs.benchmarks}
+    metadata: dict[str, object] = {}
+    if run.day <= last_published_session(run.now):
+        try:
+            fetched = _fetch(run, Dataset.STOCK_MINUTE)
+        except (NotPublishedError, NotEntitledError, MissingKeyError) as error:
+            metadata["no_minute_file"] = str(error)
+        else:
+            parsed = parse_minute_aggs(fetched.csv, run.day, tickers)
+            rows = _with_regular_flag(run.day, parsed.rows)
+            result = _write_file(run, BARS_1M, fetched, parsed.with_rows(rows))
+            return _bars_outcome(result, rows, tickers, _file_metadata(fetched, parsed))
+    rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
+    ended = pl.col("start") + timedelta(minutes=1)
+    rows = rows.filter(ended <= run.now).with_columns(available_at=ended + run.market.delay)
+    frame = BARS_1M.conform(rows, trade_date=run.day, source=REST)
+    result = run.warehouse.replace(
+        BARS_1M, frame, {"trade_date": run.day, "source": REST}, allow_empty=True
+    )
+    return _bars_outcome(result, rows, tickers, {"source": REST, **metadata})
+
+
+def _with_regular_flag(day: date, rows: pl.DataFrame) -> pl.DataFrame:
+    session = session_on(day)
+    start = pl.col("start")
+    return rows.with_columns(is_regular=(start >= session.open) & (start < session.close))
+
+
+def _bars_outcome(
+    result: WriteResult, rows: pl.DataFrame, tickers: Collection[str], metadata: dict[str, object]
+) -> Outcome:
+    last: datetime | None = rows["start"].max() if rows.height else None  # type: ignore[assignment]
+    return Outcome(
+        [result],
+        metadata | ({"last_bar": last.isoformat()} if last else {}),
+        [_coverage("universe_covered", tickers, rows["ticker"].unique())],
+    )
+
+
+@trading_day_asset(
+    INDEX_BARS,
+    group="market",
+    kinds=("s3",),
+    checks={"all_indices": "All six indices have a bar."},
+)
+def index_bars(run: DayRun) -> Outcome:
+    """SPX, NDX, RUT, VIX, VIX9D and VIX3M from the index day file, or over REST without one."""
+    wanted = [f"I:{name}" for name in INDICES]
+    without_prefix = pl.col("ticker").str.strip_prefix("I:")
+    try:
+        fetched = _fetch(run, Dataset.INDEX_DAY)
+    except (NotPublishedError, NotEntitledError, MissingKeyError) as error:
+        if run.now < day_file_available_at(run.day):
+            raise
+        rows = _rest_bars(run, wanted, "day").with_columns(
+            ticker=without_prefix, available_at=pl.lit(day_file_available_at(run.day))
+        )
+        frame = INDEX_BARS.conform(rows, trade_date=run.day, source=REST)
+        unit = {"trade_date": run.day, "source": REST}
+        result = run.warehouse.replace(INDEX_BARS, frame, unit, allow_empty=True)
+        metadata: dict[str, object] = {"source": REST, "no_index_file": str(error)}
+    else:
+        parsed = parse_index_day_aggs(fetched.csv, run.day, wanted)
+        rows = parsed.rows.with_columns(ticker=without_prefix)
+        result = _write_file(run, INDEX_BARS, fetched, parsed.with_rows(rows))
+        metadata = _file_metadata(fetched, parsed)
+    return Outcome([result], metadata, [_coverage("all_indices", INDICES, rows["ticker"].unique())])

@@ -1,0 +1,326 @@
+"""How a per-day function becomes an asset: the day loop, metadata, checks and lineage.
+
+An asset's own function sees one trading day at a time (`DayRun`) and says what it did
+(`Outcome`). Everything that all assets share happens here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.resources import (
+    SLOT_TAG,
+    Clock,
+    Knobs,
+    MarketData,
+    MissingKeyError,
+    WarehouseResource,
+    run_now,
+)
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.sources.errors import SourceError
+from tracker_dagster.trading_calendar import EASTERN, session_on, trading_date
+from tracker_dagster.warehouse import Warehouse, WarehouseError, WriteResult
+
+OWNERS = ("team:tracker",)
+#: Share of a unit's rows that may be set aside before the check on it fails.
+QUARANTINE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class DayRun:
+    """One trading day of one run, as an asset's function sees it."""
+
+    day: date
+    now: datetime
+    warehouse: Warehouse
+    market: MarketData
+    knobs: Knobs
+    config: Mapping[str, Any]
+    log: Any
+    tags: Mapping[str, str]
+
+    @cached_property
+    def slot(self) -> datetime | None:
+        """The capture slot that the run was launched for; None when it names none."""
+        tagged = self.tags.get(SLOT_TAG)
+        return datetime.fromisoformat(tagged) if tagged else None
+
+    @property
+    def is_today(self) -> bool:
+        """Whether the day is the date in New York at the run's ``now``."""
+        return self.day == trading_date(self.now)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of a promise that an asset makes about its rows."""
+
+    name: str
+    passed: bool
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one day's run of an asset did."""
+
+    results: Sequence[WriteResult] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    checks: Sequence[Check] = ()
+
+    @property
+    def rows_written(self) -> int:
+        """Rows written over all units."""
+        return sum(result.rows_written for result in self.results)
+
+    @property
+    def data_version(self) -> str:
+        """A hash of the rows written: the same rows give the same version."""
+        versions = [result.data_version for result in self.results]
+        if len(versions) == 1:
+            return versions[0]
+        return hashlib.sha256("|".join(versions).encode()).hexdigest()[:32]
+
+    def partition_metadata(self) -> dict[str, Any]:
+        """Metadata of the day's materialisation."""
+        return {
+            "dagster/partition_row_count": self.rows_written,
+            "rows_read": sum(result.rows_read for result in self.results),
+            "rows_quarantined": sum(result.rows_quarantined for result in self.results),
+            "rows_collapsed": sum(result.rows_collapsed for result in self.results),
+            "data_version": self.data_version,
+            **self.metadata,
+        }
+
+
+DayFunction = Callable[[DayRun], Outcome]
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.sql_type,
+                description=column.description + (f" [{column.unit}]" if column.unit else ""),
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    other=[*(["key"] if column.in_key else []), *column.rules],
+                ),
+            )
+            for column in table.column_docs()
+        ],
+        constraints=dg.TableConstraints(other=list(table.row_rules().values())),
+    )
+
+
+def column_lineage(table: Table) -> dg.TableColumnLineage:
+    """Which upstream columns each column is made from."""
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [
+                dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=name)
+                for upstream, name in sources
+            ]
+            for column, sources in table.made_from.items()
+        }
+    )
+
+
+def trading_day_asset(
+    table: Table,
+    *,
+    group: str,
+    deps: Iterable[str] = (),
+    kinds: Iterable[str] = (),
+    checks: Mapping[str, str] | None = None,
+    config: type[dg.Config] | None = None,
+    code_version: str = "1",
+) -> Callable[[DayFunction], dg.AssetsDefinition]:
+    """Make an asset of a function that does one trading day.
+
+    Args:
+        table: the table that the asset fills; gives its key, description and columns.
+        group: group in the UI.
+        deps: keys of the assets it reads.
+        kinds: what it is made with, beside DuckDB.
+        checks: promises beyond the schema's: name to description; the function returns each.
+        config: run configuration that the function reads from ``DayRun.config``.
+        code_version: raise when the same inputs would give other rows.
+    """
+    promised = {
+        "rows_obey_schema": "No row was set aside; the quarantine table holds those that were.",
+        **(checks or {}),
+    }
+    specs = [
+        dg.AssetCheckSpec(name, asset=table.name, description=text)
+        for name, text in promised.items()
+    ]
+
+    def decorate(function: DayFunction) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=table.name,
+            description=f"{table.description}\n\n{function.__doc__ or ''}".strip(),
+            group_name=group,
+            deps=list(deps),
+            kinds={"duckdb", *kinds},
+            owners=list(OWNERS),
+            partitions_def=TRADING_DAYS,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            code_version=code_version,
+            check_specs=specs,
+            config_schema=config.to_config_schema() if config else None,
+            metadata={
+                "dagster/table_name": f"main.{table.name}",
+                "dagster/column_schema": column_schema(table),
+                "dagster/storage_kind": "duckdb",
+                "replace_by": ", ".join(table.replace_by),
+            },
+        )
+        def run(
+            context: dg.AssetExecutionContext,
+            warehouse: WarehouseResource,
+            market: dg.ResourceParam[MarketData],
+            clock: dg.ResourceParam[Clock],
+            knobs: dg.ResourceParam[Knobs],
+        ) -> dg.MaterializeResult:
+            return _run_days(
+                context, table, function, list(promised), warehouse, market, clock, knobs
+            )
+
+        return run
+
+    return decorate
+
+
+def _run_days(
+    context: dg.AssetExecutionContext,
+    table: Table,
+    function: DayFunction,
+    promised: Sequence[str],
+    warehouse: WarehouseResource,
+    market: MarketData,
+    clock: Clock,
+    knobs: Knobs,
+) -> dg.MaterializeResult:
+    now = run_now(context, clock)
+    days = [date.fromisoformat(key) for key in context.partition_keys]
+    store = warehouse.warehouse
+    outcomes: dict[date, Outcome] = {}
+    for number, day in enumerate(days, start=1):
+        run = DayRun(
+            day=day,
+            now=now,
+            warehouse=store,
+            market=market,
+            knobs=knobs,
+            config=context.op_execution_context.op_config or {},
+            log=context.log,
+            tags=context.run.tags,
+        )
+        try:
+            _require_started(day, now)
+            outcomes[day] = function(run)
+        except (SourceError, MissingKeyError, WarehouseError, ValueError, OSError) as error:
+            _keep_finished_days(context, table, outcomes)
+            raise dg.Failure(
+                description=f"{table.name} {day}: {error}",
+                metadata={
+                    "trade_date": str(day),
+                    "error": type(error).__name__,
+                    "days_done": len(outcomes),
+                    "days_asked": len(days),
+                },
+                # Sources have retried what can pass already; the rest stays wrong.
+                allow_retries=False,
+            ) from error
+        context.add_asset_metadata(outcomes[day].partition_metadata(), partition_key=str(day))
+        if len(days) > 1:
+            context.log.info(
+                f"{table.name} {day}: {outcomes[day].rows_written} rows ({number} of {len(days)})"
+            )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": store.row_count(table),
+            "dagster/column_schema": column_schema(table),
+            **({"dagster/column_lineage": column_lineage(table)} if table.made_from else {}),
+        },
+        data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,
+        check_results=_check_results(table, promised, outcomes),
+    )
+
+
+def _require_started(day: date, now: datetime) -> None:
+    if session_on(day).open > now:
+        local = now.astimezone(EASTERN)
+        raise ValueError(
+            f"the session has not opened yet: the market's clock is at {local:%Y-%m-%d %H:%M} ET"
+        )
+
+
+def _keep_finished_days(
+    context: dg.AssetExecutionContext, table: Table, outcomes: Mapping[date, Outcome]
+) -> None:
+    """Record the days of a range that were committed before another one failed.
+
+    Dagster itself reports all partitions of a run or none.
+    """
+    for day, outcome in outcomes.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=table.name, partition=str(day), metadata=outcome.partition_metadata()
+            )
+        )
+
+
+def _check_results(
+    table: Table, promised: Sequence[str], outcomes: Mapping[date, Outcome]
+) -> list[dg.AssetCheckResult]:
+    """One result a promise, over all days of the run; a warning never fails the run."""
+    failed: dict[str, dict[str, Any]] = {name: {} for name in promised}
+    shown: dict[str, dict[str, Any]] = {name: {} for name in promised}
+    for day, outcome in outcomes.items():
+        read = sum(result.rows_read for result in outcome.results)
+        aside = sum(result.rows_quarantined for result in outcome.results)
+        rules: dict[str, int] = {}
+        for result in outcome.results:
+            for rule, broken in result.rules.items():
+                rules[rule] = rules.get(rule, 0) + broken
+        if aside:
+            failed["rows_obey_schema"][str(day)] = f"{aside} of {read} rows: {rules}"
+        for check in outcome.checks:
+            shown[check.name].update(check.metadata)
+            if not check.passed:
+                failed[check.name][str(day)] = dict(check.metadata) or "failed"
+    serious = {
+        str(day)
+        for day, outcome in outcomes.items()
+        for result in outcome.results
+        if result.rows_quarantined > QUARANTINE_TOLERANCE * max(result.rows_read, 1)
+    }
+    return [
+        dg.AssetCheckResult(
+            check_name=name,
+            asset_key=table.name,
+            passed=not failed[name],
+            severity=dg.AssetCheckSeverity.ERROR
+            if name == "rows_obey_schema" and serious
+            else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "days": len(outcomes),
+                **({} if failed[name] or len(outcomes) > 1 else shown[name]),
+                **({"failed": failed[name]} if failed[name] else {}),
+            },
+        )
+        for name in promised
+    ]

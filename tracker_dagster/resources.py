@@ -1,0 +1,198 @@
+"""What assets and sensors are handed: the clock, the warehouse, the market's clients, the knobs.
+
+Nothing here talks to the network before it is used, so that definitions load anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+from pydantic import SecretStr
+
+from tracker_dagster.settings import Settings
+from tracker_dagster.sources.capture import RawStore
+from tracker_dagster.sources.massive.flat_files import FlatFiles
+from tracker_dagster.sources.massive.rest import MassiveRest
+from tracker_dagster.warehouse import Warehouse
+
+#: Run tag that holds the run's one reading of the clock.
+NOW_TAG = "tracker/now"
+#: Run tag that names the capture slot of a refresh.
+SLOT_TAG = "tracker/slot"
+
+
+class MissingKeyError(RuntimeError):
+    """A dataset was asked for whose keys are not set."""
+
+
+class Clock(Protocol):
+    """Where ``now`` comes from."""
+
+    def now(self) -> datetime:
+        """The current instant, in UTC."""
+
+
+class SystemClock:
+    """This machine's clock, for real vendors."""
+
+    def now(self) -> datetime:
+        """The system's time."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class MarketClock:
+    """The market server's own time (``serverTime``), for the simulated market."""
+
+    rest: MassiveRest
+
+    def now(self) -> datetime:
+        """The time at the server.
+
+        Raises:
+            SourceError: the simulated market does not answer.
+        """
+        return self.rest.market_status().server_time
+
+
+@dataclass(frozen=True)
+class FixedClock:
+    """A given instant, for rebuilding a past decision and for tests."""
+
+    instant: datetime
+
+    def now(self) -> datetime:
+        """Always the same instant."""
+        return self.instant
+
+
+class WarehouseResource(DuckDBResource):
+    """The DuckDB file. Every connection takes its turn with other processes and is always closed.
+
+    ``DuckDBResource`` itself opens read-write only and leaks the file's lock when the body raises.
+    """
+
+    patience_seconds: float = 60.0
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse on this file."""
+        return Warehouse(Path(self.database), patience=self.patience_seconds)
+
+    @contextmanager
+    def get_connection(self, *, read_only: bool = False) -> Iterator[Any]:
+        """A connection for one turn."""
+        with self.warehouse.connection(read_only=read_only) as connection:
+            yield connection
+
+
+@dataclass(frozen=True)
+class MarketData:
+    """The clients of the market that settings name, made when first used."""
+
+    settings: Settings
+
+    @cached_property
+    def rest(self) -> MassiveRest:
+        """Massive's REST API."""
+        key = self.settings.massive_api_key or SecretStr("simulated")
+        return MassiveRest(
+            self.settings.rest_url,
+            key,
+            requests_per_minute=self.settings.massive_requests_per_minute,
+        )
+
+    @cached_property
+    def flat_files(self) -> FlatFiles:
+        """Massive's flat files.
+
+        Raises:
+            MissingKeyError: a REST key is set but the flat files' keys are not.
+        """
+        key_id, secret = self.settings.massive_key_id, self.settings.massive_secret_key
+        if key_id is None or secret is None:
+            if not self.settings.is_simulated:
+                raise MissingKeyError(
+                    "flat files need MASSIVE_KEY_ID and MASSIVE_SECRET_KEY; "
+                    "Massive's dashboard shows them beside the REST key"
+                )
+            key_id = secret = SecretStr("simulated")
+        return FlatFiles(
+            self.settings.s3_url, key_id, secret, bucket=self.settings.massive_s3_bucket
+        )
+
+    @cached_property
+    def raw(self) -> RawStore:
+        """Raw captures on disk."""
+        return RawStore(self.settings.raw_dir)
+
+    @property
+    def delay(self) -> timedelta:
+        """Delay of the plan's REST data."""
+        return self.settings.delay
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What the user may turn, free of secrets."""
+
+    reports_dir: Path
+    database: Path
+    seed: float
+    lane: str
+    top_n: int
+    compare_top_n: int
+    benchmarks: tuple[str, ...]
+    earnings_csv: Path | None
+    refresh_run_days: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Knobs:
+        """The knobs of ``settings``."""
+        return cls(
+            reports_dir=settings.reports_dir,
+            database=settings.database,
+            seed=settings.seed,
+            lane=settings.lane,
+            top_n=settings.top_n,
+            compare_top_n=settings.compare_top_n,
+            benchmarks=settings.benchmarks,
+            earnings_csv=settings.earnings_csv,
+            refresh_run_days=settings.refresh_run_days,
+        )
+
+
+def make_clock(settings: Settings, market: MarketData) -> Clock:
+    """The clock that fits the market: its own when simulated, else the system's."""
+    return MarketClock(market.rest) if settings.uses_simulated_clock else SystemClock()
+
+
+def run_now(context: dg.AssetExecutionContext | dg.OpExecutionContext, clock: Clock) -> datetime:
+    """The run's ``now``: read from the clock once and kept as the run tag ``tracker/now``."""
+    run = context.instance.get_run_by_id(context.run_id)
+    tagged = run.tags.get(NOW_TAG) if run else None
+    if tagged is not None:
+        return datetime.fromisoformat(tagged)
+    now = clock.now()
+    if run is not None:
+        context.instance.add_run_tags(context.run_id, {NOW_TAG: now.isoformat()})
+    return now
+
+
+def make_resources(settings: Settings) -> dict[str, Any]:
+    """Every resource of the location, by key."""
+    market = MarketData(settings)
+    return {
+        "warehouse": WarehouseResource(database=str(settings.database)),
+        "market": market,
+        "clock": make_clock(settings, market),
+        "knobs": Knobs.from_settings(settings),
+    }
