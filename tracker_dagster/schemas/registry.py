@@ -1,0 +1,23 @@
+"""Every table of the warehouse, by name. Nothing is declared here, only gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tracker_dagster.schemas import captured, decisions, market, reference, system
+from tracker_dagster.schemas.base import Table
+
+
+def _by_name(*rooms: tuple[Table, ...]) -> Mapping[str, Table]:
+    tables: dict[str, Table] = {}
+    for table in (table for room in rooms for table in room):
+        if tables.setdefault(table.name, table) is not table:
+            raise ValueError(f"two tables are called {table.name!r}")
+    return MappingProxyType(tables)
+
+
+#: Every table by name, in the order of the documentation.
+TABLES: Mapping[str, Table] = _by_name(
+    market.TABLES, reference.TABLES, captured.TABLES, decisions.TABLES, system.TABLES
+)
