@@ -17,12 +17,13 @@ from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.sources.massive.flat_file_formats import (
-    ParsedFile,
+    Dataset,
     parse_day_aggs,
-    parse_index_day_aggs,
     parse_minute_aggs,
+    unexpected_columns,
 )
-from tracker_dagster.sources.massive.flat_files import Dataset, FetchedFile
+from tracker_dagster.sources.massive.flat_files import FetchedFile
+from tracker_dagster.sources.massive.records import ParsedRows
 from tracker_dagster.trading_calendar import (
     EASTERN,
     day_file_available_at,
@@ -54,10 +55,10 @@ def _fetch(run: DayRun, dataset: Dataset) -> FetchedFile:
         ) from error
 
 
-def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedFile) -> WriteResult:
+def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedRows) -> WriteResult:
     """Replace the day's unit by the rows of one vendor file, and remember which file it was."""
     frame = table.conform(
-        parsed.rows,
+        parsed.frame,
         trade_date=run.day,
         source=FLAT_FILE,
         # The publication rule, not LastModified: a rewritten file must not look new to the past.
@@ -76,13 +77,14 @@ def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedF
     )
 
 
-def _file_metadata(fetched: FetchedFile, parsed: ParsedFile) -> dict[str, object]:
+def _file_metadata(dataset: Dataset, fetched: FetchedFile) -> dict[str, object]:
+    unknown = unexpected_columns(fetched.csv, dataset)
     return {
         "object_key": fetched.remote.key,
         "etag": fetched.remote.etag,
         "size_bytes": fetched.remote.size,
         "source": FLAT_FILE,
-        **({"unknown_columns": list(parsed.unknown_columns)} if parsed.unknown_columns else {}),
+        **({"unknown_columns": unknown} if unknown else {}),
     }
 
 
@@ -105,8 +107,8 @@ def stock_day_aggs(run: DayRun) -> Outcome:
     tickers = enabled_tickers(run)
     return Outcome(
         [result],
-        _file_metadata(fetched, parsed),
-        [_coverage("universe_traded", tickers, parsed.rows["ticker"].unique())],
+        _file_metadata(Dataset.STOCK_DAY, fetched),
+        [_coverage("universe_traded", tickers, parsed.frame["ticker"].unique())],
     )
 
 
@@ -114,9 +116,9 @@ def stock_day_aggs(run: DayRun) -> Outcome:
 def option_day_aggs(run: DayRun) -> Outcome:
     """One file a session from Massive's ``us_options_opra/day_aggs_v1``."""
     fetched = _fetch(run, Dataset.OPTION_DAY)
-    parsed = parse_day_aggs(fetched.csv, run.day)
-    rows = parsed.rows.rename({"ticker": "symbol"}).with_columns(option_symbol_columns())
-    result = _write_file(run, OPTION_DAY_AGGS, fetched, parsed.with_rows(rows))
+    parsed = parse_day_aggs(fetched.csv, run.day, Dataset.OPTION_DAY)
+    rows = parsed.frame.rename({"ticker": "symbol"}).with_columns(option_symbol_columns())
+    result = _write_file(run, OPTION_DAY_AGGS, fetched, parsed._replace(frame=rows))
     busiest = (
         rows.drop_nulls("underlying")
         .group_by("underlying")
@@ -126,7 +128,7 @@ def option_day_aggs(run: DayRun) -> Outcome:
     )
     return Outcome(
         [result],
-        _file_metadata(fetched, parsed)
+        _file_metadata(Dataset.OPTION_DAY, fetched)
         | {"busiest": bar_chart(busiest, "underlying", "volume", f"Contracts traded {run.day}")},
     )
 
@@ -160,9 +162,11 @@ def bars_1m(run: DayRun) -> Outcome:
             metadata["no_minute_file"] = str(error)
         else:
             parsed = parse_minute_aggs(fetched.csv, run.day, tickers)
-            rows = _with_regular_flag(run.day, parsed.rows)
-            result = _write_file(run, BARS_1M, fetched, parsed.with_rows(rows))
-            return _bars_outcome(result, rows, tickers, _file_metadata(fetched, parsed))
+            rows = parsed.frame.rename({"window_start": "start"})
+            rows = _with_regular_flag(run.day, rows)
+            result = _write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
+            file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
+            return _bars_outcome(result, rows, tickers, file)
     rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
     ended = pl.col("start") + timedelta(minutes=1)
     rows = rows.filter(ended <= run.now).with_columns(available_at=ended + run.market.delay)
@@ -213,8 +217,9 @@ def index_bars(run: DayRun) -> Outcome:
         result = run.warehouse.replace(INDEX_BARS, frame, unit, allow_empty=True)
         metadata: dict[str, object] = {"source": REST, "no_index_file": str(error)}
     else:
-        parsed = parse_index_day_aggs(fetched.csv, run.day, wanted)
-        rows = parsed.rows.with_columns(ticker=without_prefix)
-        result = _write_file(run, INDEX_BARS, fetched, parsed.with_rows(rows))
-        metadata = _file_metadata(fetched, parsed)
+        parsed = parse_day_aggs(fetched.csv, run.day, Dataset.INDEX_DAY)
+        rows = parsed.frame.filter(pl.col("ticker").is_in(wanted))
+        rows = rows.with_columns(ticker=without_prefix)
+        result = _write_file(run, INDEX_BARS, fetched, parsed._replace(frame=rows))
+        metadata = _file_metadata(Dataset.INDEX_DAY, fetched)
     return Outcome([result], metadata, [_coverage("all_indices", INDICES, rows["ticker"].unique())])

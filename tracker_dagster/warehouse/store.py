@@ -250,6 +250,11 @@ class Warehouse:
         with self.connection(read_only=True) as connection:
             return connection.execute(sql, bound).pl()
 
+    def row_count(self, table: Table) -> int:
+        """Rows of the whole table, all partitions and sources."""
+        count: int = self.query(f"SELECT count(*) FROM {quoted(table.name)}").item()
+        return count
+
     def ingested_file(self, table: Table, trade_date: date, source: str) -> IngestedFile | None:
         """The vendor file that a partition was made from; None when it was made from none."""
         found = self._files({"table_name": table.name, "source": source}, trade_date, trade_date)

@@ -1,0 +1,70 @@
+"""The jobs: which assets are materialised together."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from tracker_dagster.assets.partitions import TRADING_DAYS
+
+#: Run tag that tells scheduled work from a person's; limits in dagster.yaml refer to it.
+LANE_TAG = "tracker/lane"
+
+REFERENCE = ("universe", "corporate_actions", "earnings_calendar")
+DAY_FILES = ("stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars")
+DECISIONS = (
+    "structure_features",
+    "weekly_picks",
+    "promotions",
+    "positions",
+    "model_compares",
+    "contract_health",
+    "summary",
+)
+
+
+def _job(
+    name: str, assets: tuple[str, ...], lane: str, description: str
+) -> dg.UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*assets),
+        partitions_def=TRADING_DAYS,
+        description=description,
+        tags={LANE_TAG: lane},
+    )
+
+
+daily = _job(
+    "daily",
+    (*REFERENCE, "option_contracts", "bars_1m", "option_chain", "market_last", *DECISIONS),
+    "daily",
+    "The session's decisions: universe → captures → picks → promotions → positions → summary. "
+    "Day files come in by themselves the next morning (job flat_files).",
+)
+flat_files = _job(
+    "flat_files",
+    ("universe", *DAY_FILES),
+    "flat_files",
+    "Day and minute files of published sessions, of any range in one run.",
+)
+history = _job(
+    "history",
+    (*REFERENCE, *DAY_FILES, "option_chain", "market_last", *DECISIONS),
+    "backfill",
+    "Rebuilds a range of past sessions in one run, each from what was known on it. Captures are "
+    "parsed again from raw; where there are none, the gap is stated.",
+)
+refresh = _job(
+    "refresh",
+    ("bars_1m", "market_last", "contract_health"),
+    "refresh",
+    "Minute bars, last prices and the health of open positions, every five minutes.",
+)
+chain_capture = _job(
+    "chain_capture",
+    ("option_chain",),
+    "refresh",
+    "Whole option chains, every fifteen minutes and at the decision time.",
+)
+
+ALL = (daily, flat_files, history, refresh, chain_capture)

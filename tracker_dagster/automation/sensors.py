@@ -1,0 +1,209 @@
+"""Sensors: market-hours refresh, chain captures, newly published day files, failed runs.
+
+Each decides from the calendar, the clock and stored run records, never from its own memory, and
+says why it skips. All are off at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from tracker_dagster.automation import jobs
+from tracker_dagster.automation.alerts import failure_alert
+from tracker_dagster.operations.orphans import fail_orphaned_runs
+from tracker_dagster.operations.turnstile import daily_is_running
+from tracker_dagster.resources import NOW_TAG, SLOT_TAG, Clock, MarketData, WarehouseResource
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.system import ALERTS
+from tracker_dagster.sources.errors import SourceError
+from tracker_dagster.sources.massive.flat_file_formats import Dataset
+from tracker_dagster.trading_calendar import (
+    CHAIN_MINUTES,
+    EASTERN,
+    REFRESH_MINUTES,
+    capture_slots,
+    chain_slots,
+    due_slot,
+    is_session,
+    last_published_session,
+    last_sessions,
+    trading_date,
+)
+
+#: Sessions that are looked at for a new or replaced day file.
+FILE_LOOK_BACK = 6
+_UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+_FILES: dict[Dataset, Table] = {
+    Dataset.STOCK_DAY: STOCK_DAY_AGGS,
+    Dataset.OPTION_DAY: OPTION_DAY_AGGS,
+    Dataset.STOCK_MINUTE: BARS_1M,
+}
+_OFF = "Off until you turn it on here or with `tracker up --automation`."
+
+
+def _active_run(instance: dg.DagsterInstance, job: str) -> str | None:
+    """Id of an unfinished run of the job, if there is one."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=job, statuses=list(_UNFINISHED)), limit=1
+    )
+    return records[0].dagster_run.run_id if records else None
+
+
+def _was_requested(instance: dg.DagsterInstance, job: str, slot: datetime) -> bool:
+    """Whether some run of the job was already launched for the slot."""
+    tags = {SLOT_TAG: slot.isoformat()}
+    return bool(instance.get_run_records(dg.RunsFilter(job_name=job, tags=tags), limit=1))
+
+
+def slot_request(
+    instance: dg.DagsterInstance,
+    job: str,
+    slots: Sequence[datetime],
+    tolerance: timedelta,
+    now: datetime,
+) -> dg.RunRequest | dg.SkipReason:
+    """What a market-hours sensor asks for at ``now``: at most one run a slot, never two at once."""
+    day = trading_date(now)
+    slot = due_slot(slots, now, tolerance)
+    if slot is None or now - slot > tolerance:
+        return dg.SkipReason(f"no slot is due at {now.astimezone(EASTERN):%H:%M} ET")
+    if (active := _active_run(instance, job)) is not None:
+        return dg.SkipReason(f"run {active[:8]} of an earlier slot is still under way")
+    if _was_requested(instance, job, slot):
+        return dg.SkipReason(f"slot {slot.astimezone(EASTERN):%H:%M} ET has its run")
+    return dg.RunRequest(
+        run_key=f"{day}@{slot.isoformat()}",
+        partition_key=str(day),
+        tags={SLOT_TAG: slot.isoformat(), NOW_TAG: now.isoformat()},
+    )
+
+
+def _market_hours(
+    context: dg.SensorEvaluationContext, clock: Clock, job: str, minutes: int, *, chains: bool
+) -> dg.RunRequest | dg.SkipReason:
+    fail_orphaned_runs(context.instance)
+    try:
+        now = clock.now()
+    except SourceError as error:
+        return dg.SkipReason(f"the market's clock does not answer: {error}")
+    day = trading_date(now)
+    if not is_session(day):
+        return dg.SkipReason(f"{day} is not a trading session")
+    if daily_is_running():
+        return dg.SkipReason("`tracker daily` is running")
+    slots = chain_slots(day) if chains else capture_slots(day, minutes)
+    return slot_request(context.instance, job, slots, timedelta(minutes=minutes), now)
+
+
+@dg.sensor(
+    name="market_hours_refresh",
+    job=jobs.refresh,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=f"Runs `refresh` once for each five-minute slot of the session. {_OFF}",
+)
+def market_hours_refresh(
+    context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.RunRequest | dg.SkipReason:
+    """Bars, prices and contract health in market hours, early closes respected."""
+    return _market_hours(context, clock, "refresh", REFRESH_MINUTES, chains=False)
+
+
+@dg.sensor(
+    name="market_hours_chains",
+    job=jobs.chain_capture,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=f"Captures whole chains every fifteen minutes and at the decision time. {_OFF}",
+)
+def market_hours_chains(
+    context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]
+) -> dg.RunRequest | dg.SkipReason:
+    """Option chains in market hours, early closes respected."""
+    return _market_hours(context, clock, "chain_capture", CHAIN_MINUTES, chains=True)
+
+
+def days_to_ingest(
+    market: MarketData, warehouse: WarehouseResource, days: Sequence[date]
+) -> dict[date, list[str]]:
+    """Of ``days``, those with a file that was never read or has another ETag now, and which.
+
+    Raises:
+        SourceError: the vendor's bucket cannot be listed.
+    """
+    news: dict[date, list[str]] = {}
+    for dataset, table in _FILES.items():
+        read = warehouse.warehouse.ingested_files(table, days[0], days[-1])
+        etags = {file.trade_date: file.etag for file in read}
+        for remote in market.flat_files.list(dataset, days[0], days[-1]):
+            if is_session(remote.day) and etags.get(remote.day) != remote.etag:
+                word = "replaced" if remote.day in etags else "new"
+                news.setdefault(remote.day, []).append(f"{word} {remote.key}")
+    return news
+
+
+@dg.sensor(
+    name="day_files_published",
+    job=jobs.flat_files,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=f"Ingests day files that are new or that the vendor has replaced. {_OFF}",
+)
+def day_files_published(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    market: dg.ResourceParam[MarketData],
+    warehouse: WarehouseResource,
+) -> dg.SensorResult | dg.SkipReason:
+    """One run for each of the last sessions whose files are new or changed."""
+    fail_orphaned_runs(context.instance)
+    try:
+        now = clock.now()
+        days = last_sessions(last_published_session(now), FILE_LOOK_BACK)
+        news = days_to_ingest(market, warehouse, days)
+    except SourceError as error:
+        return dg.SkipReason(f"the vendor's files cannot be listed: {error}")
+    if not news:
+        return dg.SkipReason(f"no new or replaced file since {days[0]}")
+    if (active := _active_run(context.instance, "flat_files")) is not None:
+        return dg.SkipReason(f"run {active[:8]} is still reading files")
+    return dg.SensorResult(
+        run_requests=[
+            dg.RunRequest(partition_key=str(day), tags={NOW_TAG: now.isoformat()})
+            for day in sorted(news)
+        ],
+    )
+
+
+@dg.run_failure_sensor(
+    name="run_failures",
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=f"Writes a row to the alerts table for each failed run. {_OFF}",
+)
+def run_failures(context: dg.RunFailureSensorContext, warehouse: WarehouseResource) -> None:
+    """What failed, where and why, for people."""
+    run = context.dagster_run
+    record = context.instance.get_run_record_by_id(run.run_id)
+    # The sensor may look at the same failure twice; its time must come from the record.
+    ended = (record.end_time if record else None) or 0.0
+    alert = failure_alert(
+        run,
+        context.failure_event.message,
+        context.get_step_failure_events(),
+        datetime.fromtimestamp(ended, UTC),
+    )
+    unit = {"alert_id": alert["alert_id"][0], "raised_at": alert["raised_at"][0]}
+    warehouse.warehouse.replace(ALERTS, alert, unit)
+
+
+ALL = (market_hours_refresh, market_hours_chains, day_files_published, run_failures)
