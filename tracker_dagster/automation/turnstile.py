@@ -1,9 +1,10 @@
-"""Who may run `tracker daily` now: one holder of ``daily.lock``, freed by the kernel at its death."""
+"""Whose turn `tracker daily` is: one holder of ``daily.lock``, freed by the kernel at its death."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +16,23 @@ class BusyError(RuntimeError):
     """Another process holds the lock and the caller would not wait."""
 
 
-def _run_dir() -> Path:
-    # Sensors know no settings; the code server has the environment of whoever started it.
-    from tracker_dagster.settings import load_settings
-
-    return load_settings().run_dir
-
-
 def _holder(descriptor: int) -> str:
     written = os.pread(descriptor, 64, 0).decode(errors="replace").strip()
     return f"process {written}" if written else "another process"
+
+
+def _try_lock(descriptor: int) -> bool:
+    # Whoever only looks (`daily_is_running`) holds the lock for microseconds; look twice.
+    for pause in (0.05, 0.2, None):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause is None:
+                return False
+            time.sleep(pause)
+        else:
+            return True
+    return False
 
 
 @contextmanager
@@ -44,12 +52,10 @@ def daily_lock(
     run_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_lock(descriptor):
             holder = _holder(descriptor)
             if not wait:
-                raise BusyError(f"`tracker daily` is already running ({holder})") from None
+                raise BusyError(f"`tracker daily` is already running ({holder})")
             if on_wait is not None:
                 on_wait(holder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -63,10 +69,10 @@ def daily_lock(
         os.close(descriptor)
 
 
-def daily_is_running(run_dir: Path | None = None) -> bool:
-    """Whether some process holds the lock; ``run_dir`` is the settings' own when None."""
+def daily_is_running(run_dir: Path) -> bool:
+    """Whether some process holds the lock."""
     try:
-        descriptor = os.open((run_dir or _run_dir()) / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(run_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
