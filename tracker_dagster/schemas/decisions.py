@@ -171,6 +171,7 @@ class WeeklyPicks(_Decision):
     earnings_note = text("the date found, or why the flag is null", nullable=True)
     ex_dividend_in_period = flag("ex-date before the expiry; null when unknown", nullable=True)
     ex_dividend_note = text("the date found, or why the flag is null", nullable=True)
+    split_in_period = flag("a known split executes before the expiry", nullable=True)
     gates_not_evaluated = text("JSON: gate to why it could not be evaluated")
     alternatives = text("JSON list: every candidate that passed, nearest to the target first")
     candidates_count = count("calls of the expiry that were considered")

@@ -1,0 +1,1 @@
+"""Pure decisions: suitability, lanes, picks, promotions, model comparison, position health."""

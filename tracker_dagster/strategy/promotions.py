@@ -1,0 +1,215 @@
+"""Which picks the cash can carry: every gate evaluated, every outcome kept.
+
+A pure decision log; nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from tracker_dagster.schemas.decisions import LANES, PROMOTIONS
+from tracker_dagster.strategy.settings import PromotionSettings
+
+ALL_LANES = "ALL"
+PASS, FAIL, NOT_EVALUATED = "pass", "fail", "not_evaluated"
+
+
+@dataclass(frozen=True, slots=True)
+class GateOutcome:
+    """One gate of one pick: its outcome, and the reason code that a failure gives."""
+
+    gate: str
+    outcome: str
+    value: Any
+    limit: Any
+    note: str
+
+
+def committed_cash(open_positions: pl.DataFrame) -> float:
+    """Dollars that open positions tie up.
+
+    The shares behind a call at their basis (at the strike where no basis is known), the strike
+    of a sold put. Premiums received are not counted as cash, which errs on the safe side.
+    """
+    tied = (
+        pl.when(pl.col("right") == "P")
+        .then("strike")
+        .otherwise(pl.coalesce("stock_basis", "strike"))
+    )
+    sold = open_positions.filter((pl.col("status") == "OPEN") & (pl.col("quantity") < 0))
+    return float(sold.select((tied * pl.col("shares") * -pl.col("quantity")).sum()).item() or 0.0)
+
+
+def promote(
+    picks: pl.DataFrame,
+    open_positions: pl.DataFrame,
+    seed: float,
+    lane: str,
+    top_n: int,
+    settings: PromotionSettings | None = None,
+) -> pl.DataFrame:
+    """Rows of promotions: one a pick, in rank order, greedily under the cash left.
+
+    Mended against the rules this follows (weekly tracker, section 5): the cash is net of open
+    positions; a ticker with any open call is not promoted again at another strike; ``top_n``
+    counts promotions, not picks looked at, so that three dear tickers at the top do not leave
+    the cash idle; a short bar history leaves the structure gate not evaluated instead of
+    turning everything down.
+
+    Args:
+        picks: rows of weekly_picks of one decision.
+        open_positions: rows of positions of the same session; others than OPEN are ignored.
+        seed: cash in dollars, before open positions.
+        lane: a lane, or ALL.
+        top_n: most promotions.
+        settings: limits; defaults when None.
+
+    Returns:
+        Rows of promotions. A seed that is not above zero, an unknown lane or a negative
+        ``top_n`` gives one row with ticker ``*`` and decision ``error``. No picks, no rows.
+    """
+    settings = settings or PromotionSettings()
+    if picks.is_empty():
+        return PROMOTIONS.empty()
+    request = {"seed": seed if math.isfinite(seed) else None, "lane_filter": lane}
+    if problem := _request_problem(seed, lane, top_n):
+        row = {"ticker": "*", "decision": "error", "reason": problem, "gates": "[]"}
+        return _frame(picks, [{**row, **request, "top_n": max(0, top_n)}])
+    cash = seed - committed_cash(open_positions)
+    held = open_positions.filter(pl.col("status") == "OPEN")
+    tickers_held = set(held["ticker"])
+    symbols_held = set(held["symbol"])
+    categories = _held_categories(picks, tickers_held)
+    promoted = 0
+    rows = []
+    for pick in picks.filter(pl.col("status") == "picked").sort("rank").iter_rows(named=True):
+        outcomes = _gates(
+            pick, cash, lane, promoted, top_n, tickers_held, symbols_held, categories, settings
+        )
+        failed = [outcome for outcome in outcomes if outcome.outcome == FAIL]
+        row = {
+            **{name: pick[name] for name in _COPIED},
+            **request,
+            "top_n": top_n,
+            "premium_100": pick["est_weekly_prem_100"],
+            "cash_before": cash,
+            "decision": "skip" if failed else "promote",
+            "reason": failed[0].note if failed else "passed_gates",
+            "gates": json.dumps([asdict(outcome) for outcome in outcomes]),
+        }
+        if not failed:
+            cash -= pick["pack_100_cost"]
+            promoted += 1
+            categories[pick["category"]] = categories.get(pick["category"], 0) + 1
+        rows.append({**row, "cash_after": cash})
+    return _frame(picks, rows)
+
+
+_COPIED = (
+    "ticker", "symbol", "category", "lane", "expiry", "strike", "premium_yield", "rank",
+    "rank_score", "pack_100_cost",
+)  # fmt: skip
+
+
+def _frame(picks: pl.DataFrame, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    if not rows:
+        return PROMOTIONS.empty()
+    return PROMOTIONS.conform(
+        pl.DataFrame(rows, infer_schema_length=None),
+        **{name: picks[name][0] for name in ("trade_date", "basis", "decision_at", "available_at")},
+    )
+
+
+def _request_problem(seed: float, lane: str, top_n: int) -> str | None:
+    if not (math.isfinite(seed) and seed > 0):
+        return f"seed must be above zero, not {seed}"
+    if lane not in (*LANES, ALL_LANES):
+        return f"unknown lane {lane}: one of {', '.join((*LANES, ALL_LANES))}"
+    return None if top_n >= 0 else f"top_n must not be negative, not {top_n}"
+
+
+def _held_categories(picks: pl.DataFrame, tickers: set[str]) -> dict[str, int]:
+    held = picks.filter(pl.col("ticker").is_in(sorted(tickers)))["category"]
+    return dict(held.value_counts().iter_rows())
+
+
+def _gates(
+    pick: dict[str, Any],
+    cash: float,
+    lane: str,
+    promoted: int,
+    top_n: int,
+    tickers_held: set[str],
+    symbols_held: set[str],
+    categories: dict[str, int],
+    settings: PromotionSettings,
+) -> list[GateOutcome]:
+    """Every gate in the order in which reasons are told."""
+
+    def check(gate: str, failed: bool, value: Any, limit: Any, code: str) -> GateOutcome:
+        return GateOutcome(gate, FAIL if failed else PASS, value, limit, code if failed else "")
+
+    def unknown(gate: str, value: Any, limit: Any, note: str) -> GateOutcome:
+        return GateOutcome(gate, NOT_EVALUATED, value, limit, note)
+
+    in_category = categories.get(pick["category"], 0)
+    open_why = "already_open" if pick["symbol"] in symbols_held else "ticker_already_open"
+    bars = pick["bars_1m_count"]
+    spread = pick["spread_pct"]
+    return [
+        check("lane", lane not in (ALL_LANES, pick["lane"]), pick["lane"], lane, "other_lane"),
+        check("top_n", promoted >= top_n, promoted, top_n, "top_n_reached"),
+        check("cash", pick["pack_100_cost"] > cash, pick["pack_100_cost"], cash, "over_seed"),
+        check("open_position", pick["ticker"] in tickers_held, pick["symbol"], None, open_why),
+        check(
+            "category_cap", in_category >= settings.max_per_category, in_category,
+            settings.max_per_category, "category_cap",
+        ),
+        _history(bars, settings),
+        *(_structure(pick, gate, settings) for gate in ("fft", "fractal")),
+        check(
+            "strike", pick["strike"] < pick["price"], pick["strike"], pick["price"],
+            "strike_below_spot",
+        ),
+        check(
+            "yield", pick["premium_yield"] < settings.min_yield, pick["premium_yield"],
+            settings.min_yield, "low_yield",
+        ),
+        unknown("spread", None, settings.max_spread, "no quotes")
+        if spread is None
+        else check("spread", spread > settings.max_spread, spread, settings.max_spread,
+                   "wide_spread"),
+        _earnings(pick, settings),
+    ]  # fmt: skip
+
+
+def _history(bars: int | None, settings: PromotionSettings) -> GateOutcome:
+    if (bars or 0) >= settings.intraday_bars:
+        return GateOutcome("history", PASS, bars, settings.intraday_bars, "")
+    outcome = FAIL if settings.require_history else NOT_EVALUATED
+    return GateOutcome("history", outcome, bars, settings.intraday_bars, "insufficient_bars")
+
+
+def _structure(pick: dict[str, Any], gate: str, settings: PromotionSettings) -> GateOutcome:
+    status = pick[f"{gate}_status"]
+    if not settings.structure_gate:
+        return GateOutcome(gate, NOT_EVALUATED, status, "stable", "structure gates are off")
+    if status in (None, "insufficient_history"):
+        return GateOutcome(gate, NOT_EVALUATED, status, "stable", status or "no features known")
+    failed = status == "unstable"
+    note = f"unstable_{gate}" if failed else ""
+    return GateOutcome(gate, FAIL if failed else PASS, status, "stable", note)
+
+
+def _earnings(pick: dict[str, Any], settings: PromotionSettings) -> GateOutcome:
+    flag, note = pick["earnings_in_period"], pick["earnings_note"] or ""
+    if flag is None:
+        return GateOutcome("earnings", NOT_EVALUATED, None, None, note)
+    if flag and settings.block_on_earnings:
+        return GateOutcome("earnings", FAIL, note, None, "earnings_in_period")
+    return GateOutcome("earnings", PASS, flag, None, note if flag else "")
