@@ -5,6 +5,8 @@ Nothing here talks to the network before it is used, so that definitions load an
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ from tracker_dagster.warehouse import Warehouse
 NOW_TAG = "tracker/now"
 #: Run tag that names the capture slot of a refresh.
 SLOT_TAG = "tracker/slot"
+#: Run tags that name the process a run lives in.
+HOST_TAG = "tracker/host"
+PID_TAG = "tracker/pid"
 
 
 class MissingKeyError(RuntimeError):
@@ -153,6 +158,7 @@ class Knobs:
     benchmarks: tuple[str, ...]
     earnings_csv: Path | None
     refresh_run_days: int
+    run_dir: Path
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Knobs:
@@ -167,7 +173,13 @@ class Knobs:
             benchmarks=settings.benchmarks,
             earnings_csv=settings.earnings_csv,
             refresh_run_days=settings.refresh_run_days,
+            run_dir=settings.run_dir,
         )
+
+
+def process_tags() -> dict[str, str]:
+    """Run tags that name this process."""
+    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
 
 
 def make_clock(settings: Settings, market: MarketData) -> Clock:
@@ -176,14 +188,20 @@ def make_clock(settings: Settings, market: MarketData) -> Clock:
 
 
 def run_now(context: dg.AssetExecutionContext | dg.OpExecutionContext, clock: Clock) -> datetime:
-    """The run's ``now``: read from the clock once and kept as the run tag ``tracker/now``."""
+    """The run's ``now``: read from the clock once and kept as the run tag ``tracker/now``.
+
+    The same tags name the host and process, so that a run whose process dies can be found.
+    """
     run = context.instance.get_run_by_id(context.run_id)
-    tagged = run.tags.get(NOW_TAG) if run else None
-    if tagged is not None:
-        return datetime.fromisoformat(tagged)
-    now = clock.now()
-    if run is not None:
-        context.instance.add_run_tags(context.run_id, {NOW_TAG: now.isoformat()})
+    tags = run.tags if run else {}
+    now = datetime.fromisoformat(tags[NOW_TAG]) if NOW_TAG in tags else clock.now()
+    missing = {
+        name: value
+        for name, value in {NOW_TAG: now.isoformat(), **process_tags()}.items()
+        if name not in tags
+    }
+    if run is not None and missing:
+        context.instance.add_run_tags(context.run_id, missing)
     return now
 
 

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices(
             "MASSIVE_REQUESTS_PER_MINUTE", "massive_requests_per_minute"
         ),
-        description="REST calls allowed a minute (5 on Massive's Basic plan); no limit when not set",
+        description="REST calls a minute (5 on Massive's Basic plan); unlimited when not set",
     )
     massive_delay_minutes: Annotated[int, Field(ge=0)] = Field(
         default=15,

@@ -29,6 +29,9 @@ REFRESH_MINUTES = 5
 #: (Massive flat-file documentation; massive knowledge base "flat files").
 FLAT_FILE_PUBLICATION = time(11, 0)
 
+#: A quarter of an hour after publication, so that the files are in.
+DAY_FILE_DECISION = time(11, 15)
+
 
 class CalendarError(ValueError):
     """A date outside the table, a day without a session, or a naive datetime."""
@@ -222,6 +225,11 @@ def decision_time(day: date, minutes_before_close: int = 10) -> datetime:
 def day_file_available_at(day: date) -> datetime:
     """When the vendor's file of ``day`` may be used: 11:00 ET of the next calendar day."""
     return datetime.combine(day + timedelta(days=1), FLAT_FILE_PUBLICATION, EASTERN).astimezone(UTC)
+
+
+def day_file_decision_time(day: date) -> datetime:
+    """When decisions of ``day`` may be taken from files up to the session before: 11:15 ET."""
+    return datetime.combine(day, DAY_FILE_DECISION, EASTERN).astimezone(UTC)
 
 
 def last_published_session(now: datetime) -> date:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-HOST_TAG = "tracker/host"
-PID_TAG = "tracker/pid"
+from tracker_dagster.resources import HOST_TAG, PID_TAG
 
 _MAY_BE_ORPHANED = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -18,11 +17,6 @@ _MAY_BE_ORPHANED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-
-
-def process_tags() -> dict[str, str]:
-    """Run tags that name this process."""
-    return {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
 
 
 def process_started_at(pid: int) -> float | None:

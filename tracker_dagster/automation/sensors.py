@@ -6,6 +6,7 @@ says why it skips. All are off at first.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,9 +14,16 @@ import dagster as dg
 
 from tracker_dagster.automation import jobs
 from tracker_dagster.automation.alerts import failure_alert
-from tracker_dagster.operations.orphans import fail_orphaned_runs
-from tracker_dagster.operations.turnstile import daily_is_running
-from tracker_dagster.resources import NOW_TAG, SLOT_TAG, Clock, MarketData, WarehouseResource
+from tracker_dagster.automation.orphans import fail_orphaned_runs
+from tracker_dagster.automation.turnstile import daily_is_running
+from tracker_dagster.resources import (
+    NOW_TAG,
+    SLOT_TAG,
+    Clock,
+    Knobs,
+    MarketData,
+    WarehouseResource,
+)
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.system import ALERTS
@@ -36,6 +44,10 @@ from tracker_dagster.trading_calendar import (
 
 #: Sessions that are looked at for a new or replaced day file.
 FILE_LOOK_BACK = 6
+#: Runs launched at the most for the same files; a file that cannot be read stays unreadable.
+FILE_ATTEMPTS = 3
+#: Run tag that names the files (keys and ETags) a run was launched for.
+FILES_TAG = "tracker/files"
 _UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -89,7 +101,13 @@ def slot_request(
 
 
 def _market_hours(
-    context: dg.SensorEvaluationContext, clock: Clock, job: str, minutes: int, *, chains: bool
+    context: dg.SensorEvaluationContext,
+    clock: Clock,
+    knobs: Knobs,
+    job: str,
+    minutes: int,
+    *,
+    chains: bool,
 ) -> dg.RunRequest | dg.SkipReason:
     fail_orphaned_runs(context.instance)
     try:
@@ -99,7 +117,7 @@ def _market_hours(
     day = trading_date(now)
     if not is_session(day):
         return dg.SkipReason(f"{day} is not a trading session")
-    if daily_is_running():
+    if daily_is_running(knobs.run_dir):
         return dg.SkipReason("`tracker daily` is running")
     slots = chain_slots(day) if chains else capture_slots(day, minutes)
     return slot_request(context.instance, job, slots, timedelta(minutes=minutes), now)
@@ -113,10 +131,12 @@ def _market_hours(
     description=f"Runs `refresh` once for each five-minute slot of the session. {_OFF}",
 )
 def market_hours_refresh(
-    context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    knobs: dg.ResourceParam[Knobs],
 ) -> dg.RunRequest | dg.SkipReason:
     """Bars, prices and contract health in market hours, early closes respected."""
-    return _market_hours(context, clock, "refresh", REFRESH_MINUTES, chains=False)
+    return _market_hours(context, clock, knobs, "refresh", REFRESH_MINUTES, chains=False)
 
 
 @dg.sensor(
@@ -127,10 +147,12 @@ def market_hours_refresh(
     description=f"Captures whole chains every fifteen minutes and at the decision time. {_OFF}",
 )
 def market_hours_chains(
-    context: dg.SensorEvaluationContext, clock: dg.ResourceParam[Clock]
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    knobs: dg.ResourceParam[Knobs],
 ) -> dg.RunRequest | dg.SkipReason:
     """Option chains in market hours, early closes respected."""
-    return _market_hours(context, clock, "chain_capture", CHAIN_MINUTES, chains=True)
+    return _market_hours(context, clock, knobs, "chain_capture", CHAIN_MINUTES, chains=True)
 
 
 def days_to_ingest(
@@ -148,7 +170,7 @@ def days_to_ingest(
         for remote in market.flat_files.list(dataset, days[0], days[-1]):
             if is_session(remote.day) and etags.get(remote.day) != remote.etag:
                 word = "replaced" if remote.day in etags else "new"
-                news.setdefault(remote.day, []).append(f"{word} {remote.key}")
+                news.setdefault(remote.day, []).append(f"{word} {remote.key} {remote.etag}")
     return news
 
 
@@ -177,12 +199,19 @@ def day_files_published(
         return dg.SkipReason(f"no new or replaced file since {days[0]}")
     if (active := _active_run(context.instance, "flat_files")) is not None:
         return dg.SkipReason(f"run {active[:8]} is still reading files")
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(partition_key=str(day), tags={NOW_TAG: now.isoformat()})
-            for day in sorted(news)
-        ],
-    )
+    requests = []
+    for day, files in sorted(news.items()):
+        identity = hashlib.sha256("|".join(sorted(files)).encode()).hexdigest()[:16]
+        tags = {FILES_TAG: identity, NOW_TAG: now.isoformat()}
+        attempts = context.instance.get_runs_count(dg.RunsFilter(tags={FILES_TAG: identity}))
+        if attempts < FILE_ATTEMPTS:
+            key = f"{day}@{identity}@{attempts}"
+            requests.append(dg.RunRequest(run_key=key, partition_key=str(day), tags=tags))
+    if not requests:
+        return dg.SkipReason(
+            f"{FILE_ATTEMPTS} runs have failed on the files of {', '.join(map(str, sorted(news)))}"
+        )
+    return dg.SensorResult(run_requests=requests)
 
 
 @dg.run_failure_sensor(

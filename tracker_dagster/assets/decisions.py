@@ -1,0 +1,274 @@
+"""Assets that decide: structure gates, weekly picks, promotions, model comparison.
+
+Each reads what was known at its decision time, calls a pure function and writes what it returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from tracker_dagster.analytics.structure import bar_sessions
+from tracker_dagster.analytics.structure import structure_features as compute_structure
+from tracker_dagster.assets.universe import enabled_tickers
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.reports.charts import bar_chart
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
+from tracker_dagster.schemas.decisions import (
+    MODEL_COMPARES,
+    PROMOTIONS,
+    STRUCTURE_FEATURES,
+    WEEKLY_PICKS,
+)
+from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, EARNINGS_CALENDAR, UNIVERSE
+from tracker_dagster.strategy.picks import weekly_picks as pick_from_chain
+from tracker_dagster.strategy.picks import weekly_picks_from_day_files as pick_from_day_files
+from tracker_dagster.strategy.settings import PickSettings
+from tracker_dagster.trading_calendar import (
+    CHAIN_MINUTES,
+    EASTERN,
+    day_file_decision_time,
+    decision_time,
+    last_sessions,
+    previous_session,
+    session_on,
+)
+from tracker_dagster.warehouse import Write
+
+SNAPSHOT, DAY_FILE = "snapshot", "day_file"
+#: Sessions of closes behind the statistics: a year.
+HISTORY_SESSIONS = 253
+
+
+class DecisionConfig(dg.Config):
+    """What a person may ask of one run; the settings' values where null."""
+
+    seed: float | None = None
+    lane: str | None = None
+    top_n: int | None = None
+
+
+@trading_day_asset(
+    STRUCTURE_FEATURES,
+    group="analytics",
+    deps=("universe", "bars_1m"),
+    kinds=("numpy", "scipy"),
+)
+def structure_features(run: DayRun) -> Outcome:
+    """Spectral entropy and fractal roughness of the last five sessions' one-minute returns.
+
+    Each is compared with sign-flipped surrogates: about 5 % of tickers a day are called unstable
+    by chance alone, over both gates together.
+    """
+    decision_at = min(decision_time(run.day), run.now)
+    days = bar_sessions(decision_at)
+    tickers = enabled_tickers(run)
+    bars = run.warehouse.read(
+        BARS_1M,
+        as_of=decision_at,
+        first=days[0],
+        last=days[-1],
+        where={"ticker": tickers, "is_regular": True},
+        columns=["trade_date", "ticker", "start", "close", "is_regular", "available_at"],
+    )
+    features = compute_structure(bars, tickers, decision_at)
+    result = run.warehouse.replace(
+        STRUCTURE_FEATURES, features, {"trade_date": run.day}, allow_empty=True
+    )
+    unstable = features.filter(
+        (pl.col("fft_status") == "unstable") | (pl.col("fractal_status") == "unstable")
+    )
+    return Outcome(
+        [result],
+        {
+            "unstable": sorted(unstable["ticker"]),
+            "history": dict(features["history_status"].value_counts(sort=True).iter_rows()),
+        },
+    )
+
+
+def decision_slot(run: DayRun, table: Table) -> datetime | None:
+    """The capture slot that the session's decisions rest on, or None when there is none.
+
+    The last one at or up to fifteen minutes before the decision time, else the closing slot.
+    """
+    due, close = decision_time(run.day), session_on(run.day).close
+    rows = run.warehouse.read(table, first=run.day, last=run.day, columns=["slot"])
+    captured = sorted(set(rows["slot"]))
+    in_time = [s for s in captured if due - timedelta(minutes=CHAIN_MINUTES) <= s <= due]
+    if in_time:
+        return in_time[-1]
+    return close if close in captured else None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What both bases read, as of one decision time."""
+
+    tickers: list[str]
+    universe: pl.DataFrame
+    bars: pl.DataFrame
+    structure: pl.DataFrame
+    corporate_actions: pl.DataFrame | None
+    earnings: pl.DataFrame | None
+
+
+def _known(run: DayRun, decision_at: datetime) -> _Known:
+    tickers = enabled_tickers(run)
+    yesterday = previous_session(run.day)
+    first = last_sessions(yesterday, HISTORY_SESSIONS)[0]
+    of_tickers = {"ticker": tickers}
+
+    def read(table: Table, since: Any, where: dict[str, Any] | None = None) -> pl.DataFrame:
+        return run.warehouse.read(table, as_of=decision_at, first=since, last=run.day, where=where)
+
+    actions = read(CORPORATE_ACTIONS, first, of_tickers)
+    earnings = read(EARNINGS_CALENDAR, last_sessions(yesterday, 5)[0], of_tickers)
+    return _Known(
+        tickers=tickers,
+        universe=read(UNIVERSE, run.day),
+        bars=read(STOCK_DAY_AGGS, first, of_tickers),
+        structure=read(STRUCTURE_FEATURES, yesterday, of_tickers),
+        corporate_actions=actions if run.warehouse.row_count(CORPORATE_ACTIONS) else None,
+        earnings=earnings if run.warehouse.row_count(EARNINGS_CALENDAR) else None,
+    )
+
+
+def _file_identities(run: DayRun, tables: Sequence[Table]) -> dict[str, str]:
+    """ETag of the last session's file behind each table."""
+    day = previous_session(run.day)
+    return {
+        f"{table.name} {day}": file.etag
+        for table in tables
+        for file in run.warehouse.ingested_files(table, day, day)
+    }
+
+
+def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.DataFrame:
+    known = _known(run, slot)
+    price_slot = decision_slot(run, MARKET_LAST)
+
+    def captured(table: Table, at: datetime | None, where: dict[str, Any]) -> pl.DataFrame:
+        if at is None:
+            return table.empty()
+        rows = run.warehouse.read(table, first=run.day, last=run.day, where={"slot": at, **where})
+        # A capture is complete seconds after its slot; it is the slot's, not a later one's.
+        return rows.with_columns(available_at=pl.lit(at, dtype=rows.schema["available_at"]))
+
+    return pick_from_chain(
+        known.universe,
+        captured(OPTION_CHAIN, slot, {"underlying": known.tickers, "right": "C"}),
+        captured(MARKET_LAST, price_slot, {"ticker": known.tickers}),
+        known.bars,
+        known.structure,
+        known.corporate_actions,
+        known.earnings,
+        run.day,
+        slot,
+        settings,
+        _file_identities(run, [STOCK_DAY_AGGS])
+        | {"option_chain": slot.isoformat(), "market_last": str(price_slot)},
+    )
+
+
+def _day_file_picks(run: DayRun, decision_at: datetime, settings: PickSettings) -> pl.DataFrame:
+    known = _known(run, decision_at)
+    yesterday = previous_session(run.day)
+    options = run.warehouse.read(
+        OPTION_DAY_AGGS,
+        as_of=decision_at,
+        first=yesterday,
+        last=yesterday,
+        where={"underlying": known.tickers, "right": "C"},
+    )
+    return pick_from_day_files(
+        known.universe,
+        options,
+        known.bars,
+        known.structure,
+        known.corporate_actions,
+        known.earnings,
+        run.day,
+        decision_at,
+        settings,
+        _file_identities(run, [STOCK_DAY_AGGS, OPTION_DAY_AGGS]),
+    )
+
+
+@trading_day_asset(
+    WEEKLY_PICKS,
+    group="decisions",
+    deps=(
+        "universe",
+        "option_chain",
+        "market_last",
+        "stock_day_aggs",
+        "option_day_aggs",
+        "structure_features",
+        "corporate_actions",
+        "earnings_calendar",
+    ),
+    checks={"has_picks": "At least one ticker has a pick."},
+)
+def weekly_picks(run: DayRun) -> Outcome:
+    """The covered call of the week for each ticker, on each basis that the day allows.
+
+    ``snapshot`` decides on the chain captured ten minutes before the close; ``day_file`` at
+    11:15 ET on the files of the sessions before. The two are separate decisions, never mixed.
+    """
+    settings = PickSettings()
+    decisions: dict[tuple[str, datetime], pl.DataFrame] = {}
+    notes: dict[str, str] = {}
+    slot = decision_slot(run, OPTION_CHAIN)
+    if slot is None:
+        notes[SNAPSHOT] = "no chain was captured at the decision time"
+    else:
+        decisions[(SNAPSHOT, slot)] = _snapshot_picks(run, slot, settings)
+    morning = day_file_decision_time(run.day)
+    if morning > run.now:
+        notes[DAY_FILE] = f"not before {morning.astimezone(EASTERN):%H:%M} ET"
+    else:
+        decisions[(DAY_FILE, morning)] = _day_file_picks(run, morning, settings)
+    results = run.warehouse.replace_many(
+        [
+            Write(
+                WEEKLY_PICKS,
+                frame,
+                {"trade_date": run.day, "basis": basis, "decision_at": decision_at},
+                allow_empty=True,
+            )
+            for (basis, decision_at), frame in decisions.items()
+        ]
+    )
+    picked = {
+        basis: frame.filter(pl.col("status") == "picked") for (basis, _), frame in decisions.items()
+    }
+    shown = next((frame for frame in picked.values() if frame.height), None)
+    pictures = (
+        {}
+        if shown is None
+        else {
+            "annualised_yield": bar_chart(
+                shown.sort("rank").head(15), "ticker", "annualised_yield", f"Picks of {run.day}"
+            )
+        }
+    )
+    return Outcome(
+        results,
+        {
+            **{f"picked_{basis}": frame.height for basis, frame in picked.items()},
+            **notes,
+            **pictures,
+        },
+        [Check("has_picks", shown is not None, notes)],
+    )
+
+
+_ = (DecisionConfig, MODEL_COMPARES, PROMOTIONS, time)
