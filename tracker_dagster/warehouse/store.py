@@ -38,6 +38,9 @@ from tracker_dagster.warehouse.units import (
     prepare,
 )
 
+#: Files this process has compared with the code: which file lay at a path, and with what.
+_seen: dict[Path, tuple[tuple[int, int] | None, Mapping[str, Table], tuple[Migration, ...]]] = {}
+
 
 class Warehouse:
     """One DuckDB file that many threads and processes share by taking turns.
@@ -66,7 +69,6 @@ class Warehouse:
         self.patience = patience
         self._tables = tables
         self._migrations = tuple(migrations)
-        self._checked: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"Warehouse({str(self.path)!r})"
@@ -83,10 +85,22 @@ class Warehouse:
             with connect(self.path, read_only=True, patience=self.patience) as connection:
                 plan = make_plan(connection, self._tables, self._migrations)
             if plan.is_empty:
-                self._checked = self._identity()
+                self._remember()
                 return
         self._apply()
-        self._checked = self._identity()
+        self._remember()
+
+    def _remember(self) -> None:
+        _seen[self.path] = (self._identity(), self._tables, self._migrations)
+
+    def _is_up_to_date(self) -> bool:
+        identity, tables, migrations = _seen.get(self.path, (None, None, None))
+        return (
+            identity is not None
+            and identity == self._identity()
+            and tables is self._tables
+            and migrations == self._migrations
+        )
 
     def _apply(self) -> None:
         with turn(self.path, exclusive=True):
@@ -119,7 +133,7 @@ class Warehouse:
             WarehouseHeldError: a program that takes no turns held the file for too long.
             WarehouseFullError: the disk is full.
         """
-        if self._checked is None or self._checked != self._identity():
+        if not self._is_up_to_date():
             self.migrate()
         with connect(self.path, read_only=read_only, patience=self.patience) as connection:
             yield connection

@@ -1,0 +1,1 @@
+"""What the user owns, as opposed to what the market says: events, and pure folds of them."""

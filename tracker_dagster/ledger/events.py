@@ -1,0 +1,247 @@
+"""The kinds of events people cause, and how each is written as one row of the ledger.
+
+An event is a value: it never changes, and its identity follows from what it says, so that
+recording it twice records it once. No I/O and no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date
+from typing import Annotated, Any, ClassVar
+
+import polars as pl
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
+
+from tracker_dagster.instruments import parse_option_symbol
+from tracker_dagster.schemas.system import LEDGER
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Ticker = Annotated[
+    str,
+    BeforeValidator(lambda value: value.strip().upper() if isinstance(value, str) else value),
+    StringConstraints(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$"),
+]
+Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_ENVELOPE = frozenset({"effective_at", "recorded_at", "actor"})
+
+
+class Event(BaseModel):
+    """What every event says of itself.
+
+    Attributes:
+        effective_at: when it takes effect.
+        recorded_at: when it was recorded, which may be later or earlier.
+        actor: who recorded it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    _kinds: ClassVar[dict[str, type[Event]]] = {}
+
+    effective_at: Instant
+    recorded_at: Instant
+    actor: Text
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__:
+            Event._kinds[cls.kind] = cls
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The facts of the event, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(_ENVELOPE))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes this the same event when it is recorded again."""
+        return {"effective_at": self.effective_at.isoformat(), **self.payload}
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sorts the events of a ledger: by effect, then by record; what opens before what ends."""
+        ends = isinstance(self, _PositionEnded)
+        revision = self.revision if isinstance(self, _UniverseChanged) else 0
+        return self.effective_at, ends, self.recorded_at, revision
+
+    @property
+    def event_id(self) -> str:
+        """SHA-256 of kind and identity, shortened to 32 hexadecimal digits."""
+        text = _canonical({"kind": self.kind, **self.identity})
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def to_row(self) -> dict[str, Any]:
+        """The event as a row of the ledger."""
+        return {
+            "event_id": self.event_id,
+            "effective_at": self.effective_at,
+            "recorded_at": self.recorded_at,
+            "actor": self.actor,
+            "kind": self.kind,
+            "payload": _canonical(self.payload),
+        }
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> Event:
+        """The event that a row of the ledger holds.
+
+        Raises:
+            ValueError: a kind this version does not know, or a payload that is not of its kind.
+        """
+        try:
+            event = Event._kinds[row["kind"]]
+        except KeyError:
+            raise ValueError(f"the ledger holds an unknown kind of event: {row['kind']}") from None
+        envelope = {name: row[name] for name in _ENVELOPE}
+        return event.model_validate({**json.loads(row["payload"]), **envelope})
+
+
+class _UniverseChanged(Event):
+    """A change to one ticker of the universe.
+
+    Attributes:
+        ticker: upper-case.
+        revision: how many changes to the ticker the ledger held before. It orders changes made
+            at one instant, which a stopped clock makes common.
+    """
+
+    ticker: Ticker
+    revision: Annotated[int, Field(ge=0)] = 0
+
+
+class UniverseListed(_UniverseChanged):
+    """A ticker joins the universe, or changes its category. It starts enabled."""
+
+    kind = "universe_listed"
+    category: Text
+
+
+class UniverseEnabled(_UniverseChanged):
+    """Picks are made for a ticker again."""
+
+    kind = "universe_enabled"
+
+
+class UniverseDisabled(_UniverseChanged):
+    """No picks are made for a ticker, which stays in the universe."""
+
+    kind = "universe_disabled"
+
+
+class PositionOpened(Event):
+    """A position in one option contract, opened on a decision.
+
+    The same account, session, decision and contract are the same position.
+
+    Attributes:
+        account: book it belongs to.
+        day: session of the decision.
+        decision_at: instant of the decision.
+        symbol: OPRA ticker.
+        quantity: contracts, negative when sold.
+        price: premium in dollars per share.
+        shares: shares one contract delivers.
+        stock_basis: cost per share of the stock held against it; None without a stock leg.
+        fees: dollars, for the whole position.
+    """
+
+    kind = "position_opened"
+    account: Text = "paper"
+    day: date
+    decision_at: Instant
+    symbol: Text
+    quantity: int
+    price: Money
+    shares: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
+    stock_basis: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    fees: Money = 0.0
+
+    @field_validator("symbol")
+    @classmethod
+    def _is_option(cls, symbol: str) -> str:
+        parsed = parse_option_symbol(symbol)
+        return str(parsed)
+
+    @field_validator("quantity")
+    @classmethod
+    def _is_some(cls, quantity: int) -> int:
+        if quantity == 0:
+            raise ValueError("a position of zero contracts is none")
+        return quantity
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Account, session, decision and contract."""
+        return {
+            "account": self.account,
+            "day": self.day.isoformat(),
+            "decision_at": self.decision_at.isoformat(),
+            "symbol": self.symbol,
+        }
+
+
+class _PositionEnded(Event):
+    """What ends a position: the first such event in effect decides, later ones change nothing."""
+
+    position_id: Text
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """One position ends in one way once."""
+        return {"position_id": self.position_id}
+
+
+class PositionClosed(_PositionEnded):
+    """The whole position was bought back, or sold.
+
+    Attributes:
+        price: premium in dollars per share.
+        fees: dollars.
+    """
+
+    kind = "position_closed"
+    price: Money
+    fees: Money = 0.0
+
+
+class PositionExpired(_PositionEnded):
+    """The contracts expired worthless."""
+
+    kind = "position_expired"
+
+
+class PositionAssigned(_PositionEnded):
+    """The contracts were exercised: the shares changed hands at the strike.
+
+    Attributes:
+        fees: dollars.
+    """
+
+    kind = "position_assigned"
+    fees: Money = 0.0
+
+
+def events_frame(events: Iterable[Event]) -> pl.DataFrame:
+    """The events as rows of the ledger."""
+    return pl.DataFrame(
+        [event.to_row() for event in events], schema=LEDGER.polars_schema, orient="row"
+    )
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
