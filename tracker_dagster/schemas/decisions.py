@@ -245,6 +245,10 @@ class Positions(dy.Schema):
     status = choice(("OPEN", "CLOSED", "EXPIRED", "ASSIGNED"), "state at the decision time")
     closed_at = instant("when it ended")
     close_price = number("premium per share paid to end it", "USD per share", at_least=0)
+    fees = number("fees paid so far", "USD")
+    option_cash = number("what the option has brought so far, less fees", "USD")
+    stock_cash = number("what an assignment paid or cost at the strike", "USD")
+    realised_cash = number("both; null while open; the cost of the shares is not in it", "USD")
 
 
 class ContractHealth(dy.Schema):

@@ -76,9 +76,9 @@ def promote(
     settings = settings or PromotionSettings()
     if picks.is_empty():
         return PROMOTIONS.empty()
-    request = {"seed": seed if math.isfinite(seed) else None, "lane_filter": lane}
+    request: dict[str, Any] = {"seed": seed if math.isfinite(seed) else None, "lane_filter": lane}
     if problem := _request_problem(seed, lane, top_n):
-        row = {"ticker": "*", "decision": "error", "reason": problem, "gates": "[]"}
+        row: dict[str, Any] = {"ticker": "*", "decision": "error", "reason": problem, "gates": "[]"}
         return _frame(picks, [{**row, **request, "top_n": max(0, top_n)}])
     cash = seed - committed_cash(open_positions)
     held = open_positions.filter(pl.col("status") == "OPEN")
