@@ -12,11 +12,13 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from tracker_dagster.assets import (  # noqa: E402
+    book,
     captures,
     day_files,
     decisions,
     external,
     reference,
+    report,
     universe,
 )
 from tracker_dagster.automation import housekeeping, jobs, schedules, sensors  # noqa: E402
@@ -37,7 +39,9 @@ def build_defs(
     return dg.Definitions(
         assets=[
             *external.ALL,
-            *dg.load_assets_from_modules([universe, reference, day_files, captures, decisions]),
+            *dg.load_assets_from_modules(
+                [universe, reference, day_files, captures, decisions, book, report]
+            ),
         ],
         jobs=[*jobs.ALL, *housekeeping.JOBS],
         schedules=list(schedules.ALL),

@@ -5,9 +5,9 @@ Each reads what was known at its decision time, calls a pure function and writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -17,7 +17,10 @@ from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
 from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.reports.charts import bar_chart
+from tracker_dagster.reports.documents import write_model_compare
+from tracker_dagster.resources import Knobs
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import (
@@ -28,8 +31,11 @@ from tracker_dagster.schemas.decisions import (
 )
 from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, EARNINGS_CALENDAR, UNIVERSE
+from tracker_dagster.schemas.system import LEDGER
+from tracker_dagster.strategy.comparison import compare_models
 from tracker_dagster.strategy.picks import weekly_picks as pick_from_chain
 from tracker_dagster.strategy.picks import weekly_picks_from_day_files as pick_from_day_files
+from tracker_dagster.strategy.promotions import promote
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import (
     CHAIN_MINUTES,
@@ -53,6 +59,14 @@ class DecisionConfig(dg.Config):
     seed: float | None = None
     lane: str | None = None
     top_n: int | None = None
+
+    def resolved(self, knobs: Knobs) -> tuple[float, str, int]:
+        """Seed, lane and number of promotions of this run."""
+        return (
+            knobs.seed if self.seed is None else self.seed,
+            self.lane or knobs.lane,
+            knobs.top_n if self.top_n is None else self.top_n,
+        )
 
 
 @trading_day_asset(
@@ -271,4 +285,75 @@ def weekly_picks(run: DayRun) -> Outcome:
     )
 
 
-_ = (DecisionConfig, MODEL_COMPARES, PROMOTIONS, time)
+def preferred_picks(run: DayRun) -> pl.DataFrame:
+    """The day's picks on one basis: the snapshot where one was decided, else the day files."""
+    picks = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
+    for basis in (SNAPSHOT, DAY_FILE):
+        chosen = picks.filter(pl.col("basis") == basis)
+        if chosen.height:
+            return chosen.filter(pl.col("decision_at") == chosen["decision_at"].max())
+    return picks
+
+
+def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
+    """Positions held when the decision was taken; what it opened itself does not count."""
+    held = positions_as_of(run.warehouse.read(LEDGER), decision_at)
+    return held.filter(pl.col("status") == "OPEN")
+
+
+def _decided(
+    run: DayRun, table: Table, decide: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+) -> tuple[Outcome, pl.DataFrame]:
+    """Write what ``decide`` makes of the day's picks and open positions, as one unit."""
+    picks = preferred_picks(run)
+    if picks.is_empty():
+        return Outcome([], {"no_picks": "weekly_picks has no rows of the day"}), table.empty()
+    basis, decision_at = picks["basis"][0], picks["decision_at"][0]
+    frame = decide(picks, _open_before(run, decision_at))
+    unit = {"trade_date": run.day, "basis": basis, "decision_at": decision_at}
+    result = run.warehouse.replace(table, frame, unit, allow_empty=True)
+    return Outcome([result], {"basis": basis, "decision_at": decision_at.isoformat()}), frame
+
+
+@trading_day_asset(
+    PROMOTIONS,
+    group="decisions",
+    deps=("weekly_picks",),
+    config=DecisionConfig,
+)
+def promotions(run: DayRun) -> Outcome:
+    """Which picks the cash promotes, every gate with its outcome; it opens nothing by itself."""
+    config = DecisionConfig(**run.config)
+    seed, lane, top_n = config.resolved(run.knobs)
+    outcome, frame = _decided(
+        run, PROMOTIONS, lambda picks, held: promote(picks, held, seed, lane, top_n)
+    )
+    promoted = frame.filter(pl.col("decision") == "promote")
+    reasons = dict(frame["reason"].value_counts(sort=True).iter_rows())
+    return outcome.with_metadata(
+        seed=seed, lane=lane, top_n=top_n, promoted=list(promoted["ticker"]), reasons=reasons
+    )
+
+
+@trading_day_asset(
+    MODEL_COMPARES,
+    group="decisions",
+    deps=("weekly_picks",),
+    config=DecisionConfig,
+)
+def model_compares(run: DayRun) -> Outcome:
+    """What baseline, gated and weighted would decide over the same candidates."""
+    config = DecisionConfig(**run.config)
+    seed = config.resolved(run.knobs)[0]
+    top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
+    outcome, frame = _decided(
+        run, MODEL_COMPARES, lambda picks, held: compare_models(picks, held, seed, top_n)
+    )
+    path = write_model_compare(run.knobs.reports_dir, run.day, frame) if frame.height else None
+    return outcome.with_metadata(
+        seed=seed,
+        top_n=top_n,
+        decisions_changed=int(frame["decision_changed"].sum()),
+        strikes_changed=int(frame["strike_changed"].sum()),
+        **({"report": str(path)} if path else {}),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 from typing import Any
@@ -89,6 +89,10 @@ class Outcome:
         if len(versions) == 1:
             return versions[0]
         return hashlib.sha256("|".join(versions).encode()).hexdigest()[:32]
+
+    def with_metadata(self, **more: Any) -> Outcome:
+        """The same outcome with more said about it."""
+        return replace(self, metadata={**self.metadata, **more})
 
     def partition_metadata(self) -> dict[str, Any]:
         """Metadata of the day's materialisation."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
+from tracker_dagster.assets.book import OPEN_TAG, PAPER
 from tracker_dagster.assets.partitions import TRADING_DAYS
 
 #: Run tag that tells scheduled work from a person's; limits in dagster.yaml refer to it.
@@ -23,14 +26,18 @@ DECISIONS = (
 
 
 def _job(
-    name: str, assets: tuple[str, ...], lane: str, description: str
+    name: str,
+    assets: tuple[str, ...],
+    lane: str,
+    description: str,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(*assets),
         partitions_def=TRADING_DAYS,
         description=description,
-        tags={LANE_TAG: lane},
+        tags={LANE_TAG: lane, **(tags or {})},
     )
 
 
@@ -39,7 +46,9 @@ daily = _job(
     (*REFERENCE, "option_contracts", "bars_1m", "option_chain", "market_last", *DECISIONS),
     "daily",
     "The session's decisions: universe → captures → picks → promotions → positions → summary. "
-    "Day files come in by themselves the next morning (job flat_files).",
+    "Day files come in by themselves the next morning (job flat_files). Promoted picks are opened "
+    "in the paper book.",
+    {OPEN_TAG: PAPER},
 )
 flat_files = _job(
     "flat_files",
