@@ -345,8 +345,11 @@ class HttpSession:
             return retrying(self._attempt, url)
         except _RetryAfterError as exc:
             failure = exc.error
-        # Raised outside the handler: the frames below hold the credential header.
-        raise failure
+        except SourceError as exc:
+            failure = exc
+        # Raised afresh, outside the handler: frames below hold headers and error bodies, and
+        # some tools print the locals of a traceback.
+        raise failure.with_traceback(None)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         failed = state.outcome.exception() if state.outcome else None

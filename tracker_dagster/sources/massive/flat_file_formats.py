@@ -131,7 +131,7 @@ def _parse(csv: bytes, day: date, dataset: Dataset, tickers: Sequence[str] | Non
     if len(set(names)) != len(names):
         raise MalformedResponseError(f"a column twice in the header of a {dataset.name} file")
     rejected = pl.DataFrame(schema=REJECTED_SCHEMA)
-    frame = _read_directly(csv, dataset, tickers)
+    frame = _read_directly(csv, names, dataset, tickers)
     lines: pl.DataFrame | None = None
     if frame is None:
         lines, rejected = _read_by_line(csv, names, dataset, tickers)
@@ -147,7 +147,7 @@ def _parse(csv: bytes, day: date, dataset: Dataset, tickers: Sequence[str] | Non
 
 
 def _read_directly(
-    csv: bytes, dataset: Dataset, tickers: Sequence[str] | None
+    csv: bytes, names: Sequence[str], dataset: Dataset, tickers: Sequence[str] | None
 ) -> pl.DataFrame | None:
     """The whole file in one pass, or None when any cell is not what it should be."""
     wanted = [name for name in _WIRE if name in dataset.columns]
@@ -167,8 +167,16 @@ def _read_directly(
     floats = [name for name in wanted if _WIRE[name] == pl.Float64]
     if any(frame[name].null_count() for name in wanted if name != "transactions"):
         return None
+    # The reader fills a short line with nulls, which an optional last column would hide.
+    optional_end = names[-1] not in wanted or frame[names[-1]].null_count() > 0
+    if optional_end and csv.count(b",") != (len(names) - 1) * _line_count(csv):
+        return None
     sound = frame.select(pl.all_horizontal(pl.col(n).is_finite().all() for n in floats)).item()
     return frame if sound else None
+
+
+def _line_count(csv: bytes) -> int:
+    return csv.count(b"\n") + (not csv.endswith(b"\n"))
 
 
 def _read_by_line(

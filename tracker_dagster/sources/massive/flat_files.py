@@ -278,10 +278,39 @@ class FlatFiles:
         try:
             return action()
         except ClientError as exc:
-            failure = _from_client_error(exc, path)
+            failure = self._from_client_error(exc, path)
         except (BotoCoreError, HTTPError, OSError) as exc:
             failure = TransientError(f"the bucket failed: {type(exc).__name__}", url_path=path)
         raise failure
+
+    def _from_client_error(self, exc: Any, path: str) -> SourceError:
+        error = exc.response.get("Error", {})
+        about = exc.response.get("ResponseMetadata", {})
+        code, status = self._redact(str(error.get("Code", ""))), about.get("HTTPStatusCode")
+        facts: dict[str, Any] = {
+            "status": status,
+            "code": code or None,
+            "request_id": about.get("RequestId"),
+            "url_path": path,
+        }
+        if code in UNAUTHORIZED or status == 401:
+            return UnauthorizedError("the bucket does not know this key or secret", **facts)
+        if status == 429 or code in SLOW_DOWN:
+            return RateLimitedError("too many downloads at once", **facts)
+        if status is None or status >= 500 or status == 499:
+            return TransientError("the bucket failed", **facts)
+        if status == 404 and code == "NoSuchBucket":
+            return NotFoundError("no such bucket", **facts)
+        if status == 404:
+            return NotFoundError("not published, or no session that day", **facts)
+        if status == 403:
+            return NotEntitledError("access denied", **facts)
+        return SourceError(f"the bucket refused: {code or status}", **facts)
+
+    def _redact(self, text: str) -> str:
+        for secret in (self._key_id.get_secret_value(), self._secret.get_secret_value()):
+            text = text.replace(secret, "[key]") if secret else text
+        return text
 
     def _cache_path(self, remote: RemoteFile) -> Path | None:
         if self._cache_dir is None:
@@ -346,28 +375,3 @@ def _month_prefix(dataset: Dataset, day: date) -> str:
 
 def _absent(key: str) -> NotFoundError:
     return NotFoundError("not published, or no session that day", status=404, url_path=key)
-
-
-def _from_client_error(exc: Any, path: str) -> SourceError:
-    error = exc.response.get("Error", {})
-    about = exc.response.get("ResponseMetadata", {})
-    code, status = str(error.get("Code", "")), about.get("HTTPStatusCode")
-    facts: dict[str, Any] = {
-        "status": status,
-        "code": code or None,
-        "request_id": about.get("RequestId"),
-        "url_path": path,
-    }
-    if code in UNAUTHORIZED or status == 401:
-        return UnauthorizedError("the bucket does not know this key or secret", **facts)
-    if status == 429 or code in SLOW_DOWN:
-        return RateLimitedError("too many downloads at once", **facts)
-    if status is None or status >= 500 or status == 499:
-        return TransientError("the bucket failed", **facts)
-    if status == 404 and code == "NoSuchBucket":
-        return NotFoundError("no such bucket", **facts)
-    if status == 404:
-        return NotFoundError("not published, or no session that day", **facts)
-    if status == 403:
-        return NotEntitledError("access denied", **facts)
-    return SourceError(f"the bucket refused: {code or status}", **facts)
