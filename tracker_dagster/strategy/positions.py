@@ -134,7 +134,8 @@ def _measure(
     """Prices of the position and what follows from them; null where an input is."""
     stock = price.get("price")
     quote = quote or {}
-    bid, ask, mid = quote.get("bid"), quote.get("ask"), quote.get("mid")
+    bid, ask = quote.get("bid"), quote.get("ask")
+    mid: float | None = quote.get("mid")
     strike, quantity = position["strike"], position["quantity"]
     dollars = position["shares"] * quantity
     dte = (position["expiry"] - day).days
@@ -155,7 +156,7 @@ def _measure(
         "bid": bid,
         "ask": ask,
         "mid": mid,
-        "spread_pct": None if mid is None else (ask - bid) / mid,
+        "spread_pct": None if bid is None or ask is None or mid is None else (ask - bid) / mid,
         "dte": dte,
         "moneyness": None if stock is None else stock / strike - 1,
         "premium_captured": None

@@ -1,0 +1,113 @@
+"""Small pictures as markdown images: drawn without a display, embedded as data URIs.
+
+matplotlib is imported when the first picture is drawn, since it is slow to load.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SIZE_INCHES = (7.0, 3.0)
+_DPI = 80
+_INK = "#1f5a7a"
+#: More points than the picture has columns only make the file larger.
+_MOST_POINTS = 600
+
+
+def _canvas(title: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def markdown_image(png: bytes, title: str) -> str:
+    """A PNG as a markdown image that needs no file beside it."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _image(figure: Figure, title: str) -> str:
+    return markdown_image(png_bytes(figure), title)
+
+
+def line_chart(frame: pl.DataFrame, x: str, y: str, title: str, *, by: str | None = None) -> str:
+    """``y`` over ``x``, one line for each value of ``by``, as a markdown image.
+
+    Gaps in ``y`` stay gaps. No rows give a picture that says so.
+    """
+    figure, axes = _canvas(title)
+    groups: dict[Any, pl.DataFrame] = (
+        {key[0]: part for key, part in frame.group_by(by, maintain_order=True)}
+        if by
+        else {None: frame}
+    )
+    for name, group in groups.items():
+        part = group.sort(x)
+        part = part.gather_every(max(1, len(part) // _MOST_POINTS))
+        color = {} if by else {"color": _INK}
+        values = part[y].cast(pl.Float64).to_numpy()
+        axes.plot(part[x].to_list(), values, linewidth=1.2, label=name, **color)
+    if by and len(groups) <= 8:
+        axes.legend(fontsize=8, frameon=False)
+    figure.autofmt_xdate()
+    return _image(_say_if_empty(figure, axes, frame), title)
+
+
+def bar_chart(frame: pl.DataFrame, category: str, value: str, title: str) -> str:
+    """One bar a row, in the order of the rows, as a markdown image."""
+    figure, axes = _canvas(title)
+    known = frame.drop_nulls(value)
+    axes.bar(known[category].cast(pl.String).to_list(), known[value].to_numpy(), color=_INK)
+    axes.tick_params(axis="x", rotation=60)
+    axes.set_ylabel(value.replace("_", " "), fontsize=8)
+    return _image(_say_if_empty(figure, axes, known), title)
+
+
+def histogram(frame: pl.DataFrame, value: str, title: str, *, log_x: bool = False) -> str:
+    """Distribution of a column, as a markdown image.
+
+    With ``log_x`` the bins are equal in the logarithm and values not above zero are left out.
+    """
+    figure, axes = _canvas(title)
+    known = frame.drop_nulls(value)
+    if log_x:
+        known = known.filter(pl.col(value) > 0)
+    values = known[value].cast(pl.Float64).to_numpy()
+    if len(values):
+        bins: Any = 40
+        if log_x and values.min() < values.max():
+            bins = np.geomspace(values.min(), values.max(), 41)
+            axes.set_xscale("log")
+        axes.hist(values, bins=bins, color=_INK)
+    axes.set_xlabel(value.replace("_", " "), fontsize=8)
+    return _image(_say_if_empty(figure, axes, known), title)
+
+
+def _say_if_empty(figure: Figure, axes: Axes, frame: pl.DataFrame) -> Figure:
+    if frame.is_empty():
+        axes.text(0.5, 0.5, "no rows", ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+    return figure
