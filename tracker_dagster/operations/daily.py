@@ -1,0 +1,169 @@
+"""The order of a day: universe, day files that are due, then one run of the `daily` job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import dagster as dg
+
+from tracker_dagster.automation.turnstile import daily_lock
+from tracker_dagster.ledger.commands import sync_universe
+from tracker_dagster.operations.catch_up import due_files
+from tracker_dagster.operations.runs import RunReport
+from tracker_dagster.operations.workplace import RunFailedError, Workplace
+from tracker_dagster.resources import MissingKeyError
+from tracker_dagster.schemas.decisions import LANES
+from tracker_dagster.seed_files import seed_file
+from tracker_dagster.sources.errors import SourceError
+from tracker_dagster.trading_calendar import (
+    current_session,
+    is_session,
+    last_published_session,
+    last_sessions,
+    session_on,
+)
+
+ALL_LANES = "ALL"
+DAY_FILES = ("stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars")
+
+
+class UsageError(ValueError):
+    """An argument that cannot be meant."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person chose for one run; None leaves it to the settings."""
+
+    seed: float | None = None
+    lane: str | None = None
+    top_n: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lane is not None and self.lane not in (*LANES, ALL_LANES):
+            raise UsageError(f"unknown lane {self.lane}: one of {', '.join((*LANES, ALL_LANES))}")
+
+    def run_config(self, assets: Collection[str]) -> dict[str, Any]:
+        """Configuration of those of the decision assets that are among ``assets``."""
+        known: dict[str, dict[str, Any]] = {
+            "promotions": {"seed": self.seed, "lane": self.lane, "top_n": self.top_n},
+            "model_compares": {"seed": self.seed, "top_n": self.top_n},
+            "summary": {"seed": self.seed},
+        }
+        ops = {}
+        for asset, values in known.items():
+            config = {name: value for name, value in values.items() if value is not None}
+            if asset in assets and config:
+                ops[asset] = {"config": config}
+        return {"ops": ops} if ops else {}
+
+
+def job_assets(defs: dg.Definitions, job: str) -> set[str]:
+    """Keys of the assets that a job makes."""
+    layer = defs.resolve_job_def(job).asset_layer
+    return {key.to_user_string() for key in layer.executable_asset_keys}
+
+
+def sync(place: Workplace, now: datetime) -> str:
+    """Bring the canonical tickers into the ledger; a sentence on what changed."""
+    result = sync_universe(place.warehouse, seed_file("universe.csv"), now, actor="cli")
+    return (
+        f"universe: {result.listed} newly listed, {result.recategorised} moved, "
+        f"{result.unchanged} as they were"
+    )
+
+
+def session_of(day: date | None, now: datetime) -> date:
+    """The session that is asked for: ``day``, else the current one.
+
+    Raises:
+        UsageError: ``day`` is no session, or has not opened yet.
+    """
+    if day is None:
+        return current_session(now)
+    if not is_session(day):
+        raise UsageError(f"{day} is not a trading session")
+    if session_on(day).open > now:
+        raise UsageError(f"the session of {day} has not opened yet at the market's {now:%F %R} UTC")
+    return day
+
+
+def catch_up(place: Workplace, now: datetime, sessions: int) -> RunReport | None:
+    """Ingest the day files of the last published sessions that are new or were replaced.
+
+    At most one run. Files that cannot be had are reported, and the day's decisions say what they
+    lacked.
+    """
+    days = last_sessions(last_published_session(now), sessions)
+    try:
+        due = due_files(place.market, place.warehouse, place.instance, days)
+    except (SourceError, MissingKeyError) as error:
+        place.console.print(f"[yellow]day files are left out:[/] {error}", highlight=False)
+        return None
+    if not due:
+        place.console.print(f"day files: the last {len(days)} published sessions are all there")
+        return None
+    dates = sorted({day for found in due.values() for day in found})
+    first, last = dates[0], dates[-1]
+    span = f"{first}" if first == last else f"{first} … {last}"
+    return place.run(
+        f"flat_files {span}",
+        "flat_files",
+        first=first,
+        last=last,
+        assets=["universe", *(name for name in DAY_FILES if name in due)],
+        now=now,
+    )
+
+
+def daily(
+    place: Workplace,
+    choice: Choice,
+    day: date | None = None,
+    *,
+    wait: bool = True,
+    history: int | None = None,
+) -> date:
+    """Everything for one session: sync, day files that are due, then one run of ``daily``.
+
+    Args:
+        place: where to work.
+        choice: seed, lane and number of promotions.
+        day: session; the current one when None.
+        wait: whether to wait for another ``daily``.
+        history: sessions of day files to look after; the settings' number when None.
+
+    Returns:
+        The session.
+
+    Raises:
+        BusyError: another ``daily`` is running and ``wait`` is False.
+        RunFailedError: a step failed.
+    """
+
+    def waiting(holder: str) -> None:
+        place.console.print(f"waiting: `tracker daily` is already running ({holder})")
+
+    with daily_lock(place.settings.run_dir, wait=wait, on_wait=waiting):
+        now = place.now()
+        session = session_of(day, now)
+        place.console.print(sync(place, now), highlight=False)
+        caught_up = catch_up(place, now, history or place.settings.history_sessions)
+        assets = job_assets(place.definitions, "daily")
+        report = place.run(
+            f"daily {session}",
+            "daily",
+            first=session,
+            run_config=choice.run_config(assets),
+            now=now,
+        )
+    if not report.success:
+        raise RunFailedError(f"the daily run of {session} failed")
+    if caught_up is not None and not caught_up.success:
+        place.console.print(
+            "[yellow]some day files are missing; the summary says what was lacking[/]"
+        )
+    return session
