@@ -1,4 +1,4 @@
-"""The SQL of reads: as of a time, from the best source known by then, sorted by key. Pure."""
+"""The SQL of reads: as of a time, from the best source known by then. Pure."""
 
 # ruff: noqa: S608 - names come from schemas and are quoted; values are always bound.
 
@@ -38,16 +38,17 @@ class Selection:
         """Which sources the selected rows come from."""
         return f"SELECT DISTINCT source FROM {quoted(self.table.name)}{self.condition}"
 
-    def sql(self, columns: Sequence[str] | None, *, pick_source: bool) -> str:
-        """The rows, sorted by key; of several sources the preferred one when ``pick_source``."""
-        names = list(columns) if columns is not None else self.table.columns
-        require_columns(self.table, names)
+    @property
+    def order(self) -> list[str]:
+        """The columns that rows are sorted by: the key, without what is the same in all."""
+        return [name for name in self.table.key if name not in self.fixed]
+
+    def sql(self, columns: Sequence[str], *, pick_source: bool) -> str:
+        """The rows as they lie in the file; of several sources the preferred one on demand."""
+        require_columns(self.table, columns)
         qualify = self._best_source() if pick_source else ""
-        order = [quoted(name) for name in self.table.key if name not in self.fixed]
-        return (
-            f"SELECT {', '.join(map(quoted, names))} FROM {quoted(self.table.name)}"
-            f"{self.condition}{qualify}" + (f" ORDER BY {', '.join(order)}" if order else "")
-        )
+        names = ", ".join(map(quoted, columns))
+        return f"SELECT {names} FROM {quoted(self.table.name)}{self.condition}{qualify}"
 
     def _best_source(self) -> str:
         per = ", ".join(quoted(name) for name in self.table.key if name != "source")

@@ -26,6 +26,7 @@ from tracker_dagster.warehouse.migrations import (
     copy_before_migration,
     make_plan,
 )
+from tracker_dagster.warehouse.ordering import sorted_by
 from tracker_dagster.warehouse.reads import require_columns, select
 from tracker_dagster.warehouse.turns import turn
 from tracker_dagster.warehouse.units import (
@@ -235,7 +236,9 @@ class Warehouse:
             FrameError: a column that the table does not have.
         """
         selection = select(table, as_of=as_of, first=first, last=last, where=where)
-        require_columns(table, columns or ())
+        names = list(columns) if columns is not None else table.columns
+        # Units lie in the file in order of their key: looking is cheaper than an ORDER BY.
+        needed = [*names, *(name for name in selection.order if name not in names)]
         with self.connection(read_only=True) as connection:
             pick_source = False
             if selection.picks_source:
@@ -244,9 +247,9 @@ class Warehouse:
                 ).fetchall()
                 # Ranking costs a window over all rows: only where there is a choice.
                 pick_source = len(sources) > 1
-            return connection.execute(
-                selection.sql(columns, pick_source=pick_source), list(selection.parameters)
-            ).pl()
+            sql = selection.sql(needed, pick_source=pick_source)
+            rows = connection.execute(sql, list(selection.parameters)).pl()
+        return sorted_by(rows, selection.order).select(names)
 
     def latest_slot(
         self, table: Table, trade_date: date, as_of: datetime | None = None
@@ -332,8 +335,9 @@ def _replace_rows(
     connection.execute(f"DELETE FROM {name} WHERE {condition}", list(unit.values()))
     if rows.is_empty():
         return
-    # In batches of a row group DuckDB compresses on all cores, and keeps the order.
-    batches = rows.to_arrow().to_batches(max_chunksize=ROW_GROUP_ROWS)
+    # In batches of a row group DuckDB compresses on all cores, keeps the order, and leaves the
+    # next checkpoint no uneven groups to merge.
+    batches = rows.rechunk().to_arrow().to_batches(max_chunksize=ROW_GROUP_ROWS)
     connection.register("incoming", pa.Table.from_batches(batches))
     connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
     connection.unregister("incoming")

@@ -23,6 +23,7 @@ from tracker_dagster.warehouse.errors import (
     FrameError,
     UnitMismatchError,
 )
+from tracker_dagster.warehouse.ordering import sorted_by
 
 #: Column a frame may carry beside its table's: the line as the vendor sent it.
 RAW_COLUMN = "_raw"
@@ -123,7 +124,7 @@ def prepare(write: Write) -> PreparedWrite:
             f"no row to write into {table.name} for {unit_json} "
             f"({frame.height + rejected.height} read){why}; the unit was left as it is"
         )
-    rows = sorted_by_key(table, rows)
+    rows = sorted_by(rows, [name for name in table.key if name not in unit])
     result = WriteResult(
         table=table.name,
         rows_read=frame.height + rejected.height,
@@ -186,16 +187,6 @@ def _json_value(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"no canonical JSON for {type(value).__name__}")
-
-
-def sorted_by_key(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """``rows`` by key. Vendor files mostly are in that order already."""
-    varying = [name for name in table.key if name not in table.replace_by]
-    if not varying or rows.height < 2:
-        return rows
-    if len(varying) == 1 and rows.get_column(varying[0]).is_sorted():
-        return rows
-    return rows.sort(varying)
 
 
 def _conformed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
