@@ -1,0 +1,1 @@
+"""The wire: Massive's REST and S3 protocols over the seeded world, faults included."""

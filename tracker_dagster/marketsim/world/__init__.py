@@ -1,0 +1,1 @@
+"""The seeded world: what is true in the simulated market, with no word about protocols."""
