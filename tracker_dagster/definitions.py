@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-# One warning an asset for features that have been in beta since 1.8 would bury real ones.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-from tracker_dagster.assets import (  # noqa: E402
+from tracker_dagster.assets import (
     book,
     captures,
     day_files,
@@ -21,9 +17,9 @@ from tracker_dagster.assets import (  # noqa: E402
     report,
     universe,
 )
-from tracker_dagster.automation import housekeeping, jobs, schedules, sensors  # noqa: E402
-from tracker_dagster.resources import make_resources  # noqa: E402
-from tracker_dagster.settings import Settings, load_settings  # noqa: E402
+from tracker_dagster.automation import housekeeping, jobs, schedules, sensors
+from tracker_dagster.resources import make_resources
+from tracker_dagster.settings import Settings, load_settings
 
 
 def build_defs(

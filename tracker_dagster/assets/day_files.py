@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from tracker_dagster.assets.universe import enabled_tickers
-from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.resources import MissingKeyError
@@ -129,7 +129,11 @@ def option_day_aggs(run: DayRun) -> Outcome:
     return Outcome(
         [result],
         _file_metadata(Dataset.OPTION_DAY, fetched)
-        | {"busiest": bar_chart(busiest, "underlying", "volume", f"Contracts traded {run.day}")},
+        | picture(
+            run,
+            "busiest",
+            lambda: bar_chart(busiest, "underlying", "volume", f"Contracts traded {run.day}"),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ Each reads what was known at its decision time, calls a pure function and writes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +17,11 @@ import polars as pl
 from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
 from tracker_dagster.assets.universe import enabled_tickers
-from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.reports.charts import bar_chart
-from tracker_dagster.reports.documents import write_model_compare
+from tracker_dagster.reports.documents import write_dated
+from tracker_dagster.reports.model_compare import model_compare_report
 from tracker_dagster.resources import Knobs
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
@@ -268,11 +270,13 @@ def weekly_picks(run: DayRun) -> Outcome:
     pictures = (
         {}
         if shown is None
-        else {
-            "annualised_yield": bar_chart(
+        else picture(
+            run,
+            "annualised_yield",
+            lambda: bar_chart(
                 shown.sort("rank").head(15), "ticker", "annualised_yield", f"Picks of {run.day}"
-            )
-        }
+            ),
+        )
     )
     return Outcome(
         results,
@@ -349,11 +353,14 @@ def model_compares(run: DayRun) -> Outcome:
     outcome, frame = _decided(
         run, MODEL_COMPARES, lambda picks, held: compare_models(picks, held, seed, top_n)
     )
-    path = write_model_compare(run.knobs.reports_dir, run.day, frame) if frame.height else None
+    paths = []
+    if frame.height:
+        text = json.dumps(model_compare_report(frame), indent=1, sort_keys=True)
+        paths = write_dated(run.knobs.reports_dir, run.day, text, "model_compare.json")
     return outcome.with_metadata(
         seed=seed,
         top_n=top_n,
         decisions_changed=int(frame["decision_changed"].sum()),
         strikes_changed=int(frame["strike_changed"].sum()),
-        **({"report": str(path)} if path else {}),
+        paths=[str(path) for path in paths],
     )

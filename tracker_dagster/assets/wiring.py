@@ -4,14 +4,13 @@ An asset's own function sees one trading day at a time (`DayRun`) and says what 
 (`Outcome`). Everything that all assets share happens here, once.
 """
 
-from __future__ import annotations
-
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 
@@ -47,6 +46,8 @@ class DayRun:
     config: Mapping[str, Any]
     log: Any
     tags: Mapping[str, str]
+    #: Whether no later day follows in this run: pictures are drawn once, not for a whole range.
+    is_last: bool
 
     @cached_property
     def slot(self) -> datetime | None:
@@ -90,7 +91,7 @@ class Outcome:
             return versions[0]
         return hashlib.sha256("|".join(versions).encode()).hexdigest()[:32]
 
-    def with_metadata(self, **more: Any) -> Outcome:
+    def with_metadata(self, **more: Any) -> Self:
         """The same outcome with more said about it."""
         return replace(self, metadata={**self.metadata, **more})
 
@@ -104,6 +105,11 @@ class Outcome:
             "data_version": self.data_version,
             **self.metadata,
         }
+
+
+def picture(run: DayRun, name: str, draw: Callable[[], str]) -> dict[str, dg.MetadataValue]:
+    """Metadata with a picture, on the last day of a run; ``draw`` gives it as markdown."""
+    return {name: dg.MetadataValue.md(draw())} if run.is_last else {}
 
 
 DayFunction = Callable[[DayRun], Outcome]
@@ -172,25 +178,6 @@ def trading_day_asset(
     ]
 
     def decorate(function: DayFunction) -> dg.AssetsDefinition:
-        @dg.asset(
-            name=table.name,
-            description=f"{table.description}\n\n{function.__doc__ or ''}".strip(),
-            group_name=group,
-            deps=list(deps),
-            kinds={"duckdb", *kinds},
-            owners=list(OWNERS),
-            partitions_def=TRADING_DAYS,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            code_version=code_version,
-            check_specs=specs,
-            config_schema=config.to_config_schema() if config else None,
-            metadata={
-                "dagster/table_name": f"main.{table.name}",
-                "dagster/column_schema": column_schema(table),
-                "dagster/storage_kind": "duckdb",
-                "replace_by": ", ".join(table.replace_by),
-            },
-        )
         def run(
             context: dg.AssetExecutionContext,
             warehouse: WarehouseResource,
@@ -202,7 +189,28 @@ def trading_day_asset(
                 context, table, function, list(promised), warehouse, market, clock, knobs
             )
 
-        return run
+        with warnings.catch_warnings():
+            # Back-fill policies have been in beta for years; a warning an asset buries real ones.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return dg.asset(
+                name=table.name,
+                description=f"{table.description}\n\n{function.__doc__ or ''}".strip(),
+                group_name=group,
+                deps=list(deps),
+                kinds={"duckdb", *kinds},
+                owners=list(OWNERS),
+                partitions_def=TRADING_DAYS,
+                backfill_policy=dg.BackfillPolicy.single_run(),
+                code_version=code_version,
+                check_specs=specs,
+                config_schema=config.to_config_schema() if config else None,
+                metadata={
+                    "dagster/table_name": f"main.{table.name}",
+                    "dagster/column_schema": column_schema(table),
+                    "dagster/storage_kind": "duckdb",
+                    "replace_by": ", ".join(table.replace_by),
+                },
+            )(run)
 
     return decorate
 
@@ -231,6 +239,7 @@ def _run_days(
             config=context.op_execution_context.op_config or {},
             log=context.log,
             tags=context.run.tags,
+            is_last=number == len(days),
         )
         try:
             _require_started(day, now)

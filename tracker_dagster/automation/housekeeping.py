@@ -1,7 +1,5 @@
 """Jobs that keep the place in order: old refresh runs, and our calendar against the vendor's."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg

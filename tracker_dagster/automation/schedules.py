@@ -1,7 +1,5 @@
 """Schedules: the daily decisions after the close, housekeeping at night. All are off at first."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import dagster as dg

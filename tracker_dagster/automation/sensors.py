@@ -4,8 +4,6 @@ Each decides from the calendar, the clock and stored run records, never from its
 says why it skips. All are off at first.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -1,0 +1,110 @@
+"""The report of a session as an asset: reads the decision's rows, renders, writes the documents."""
+
+from __future__ import annotations
+
+import dagster as dg
+import polars as pl
+
+from tracker_dagster.assets.decisions import DecisionConfig, decision_slot, preferred_picks
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.reports.documents import write_dated
+from tracker_dagster.reports.summary import (
+    render_summary,
+    summary_row,
+    without_generation_time,
+)
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
+from tracker_dagster.schemas.decisions import (
+    CONTRACT_HEALTH,
+    MODEL_COMPARES,
+    POSITIONS,
+    PROMOTIONS,
+    STRUCTURE_FEATURES,
+    SUMMARY,
+)
+from tracker_dagster.schemas.reference import UNIVERSE
+
+SECTIONS = 8
+
+
+def _shown_database(run: DayRun) -> str:
+    """The database's path from the folder that holds ``data/``, so that copies read the same."""
+    root = run.knobs.reports_dir.parent.parent
+    path = run.knobs.database
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+@trading_day_asset(
+    SUMMARY,
+    group="reports",
+    deps=(
+        "universe",
+        "market_last",
+        "structure_features",
+        "weekly_picks",
+        "promotions",
+        "positions",
+        "contract_health",
+        "model_compares",
+    ),
+    kinds=("markdown",),
+    config=DecisionConfig,
+    checks={"eight_sections": "The report has its eight sections."},
+)
+def summary(run: DayRun) -> Outcome:
+    """``data/reports/DATE/summary.md`` and, for the latest session, ``data/reports/summary.md``."""
+    seed, lane, _ = DecisionConfig(**run.config).resolved(run.knobs)
+    picks = preferred_picks(run)
+    basis = picks["basis"][0] if picks.height else None
+    decision_at = picks["decision_at"][0] if picks.height else None
+
+    def of_day(table: Table, **where: object) -> pl.DataFrame:
+        return run.warehouse.read(table, first=run.day, last=run.day, where=where or None)
+
+    def of_decision(table: Table) -> pl.DataFrame:
+        return of_day(table, basis=basis, decision_at=decision_at) if basis else table.empty()
+
+    price_slot = decision_slot(run, MARKET_LAST)
+    health = of_day(CONTRACT_HEALTH)
+    promotions = of_decision(PROMOTIONS)
+    markdown = render_summary(
+        day=run.day,
+        decision_at=decision_at,
+        basis=basis,
+        seed=seed,
+        db_path=_shown_database(run),
+        generated_at=run.now,
+        universe=of_day(UNIVERSE),
+        prices=of_day(MARKET_LAST, slot=price_slot) if price_slot else MARKET_LAST.empty(),
+        structure=of_day(STRUCTURE_FEATURES),
+        picks=picks,
+        promotions=promotions,
+        health=health.filter(pl.col("slot") == health["slot"].max()),
+        compares=of_decision(MODEL_COMPARES),
+        gaps=of_day(COLLECTION_GAPS),
+        open_positions=of_day(POSITIONS, status="OPEN").height,
+    )
+    paths = write_dated(run.knobs.reports_dir, run.day, markdown)
+    results = []
+    if decision_at is not None and basis is not None:
+        frame = summary_row(
+            without_generation_time(markdown),
+            day=run.day,
+            decision_at=decision_at,
+            basis=basis,
+            seed=seed,
+            lane_filter=lane,
+            picks=picks,
+            promotions=promotions,
+        )
+        results.append(run.warehouse.replace(SUMMARY, frame, {"trade_date": run.day}))
+    sections = sum(line.startswith("## ") for line in markdown.splitlines())
+    return Outcome(
+        results,
+        {
+            "paths": [str(path) for path in paths],
+            **({"report": dg.MetadataValue.md(markdown)} if run.is_last else {}),
+        },
+        [Check("eight_sections", sections == SECTIONS, {"sections": sections})],
+    )

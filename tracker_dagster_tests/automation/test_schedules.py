@@ -1,0 +1,130 @@
+"""Schedules and sensors over whole years of ticks: never a day off, never a future partition."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+
+from tracker_dagster import trading_calendar as cal
+from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.automation import sensors
+from tracker_dagster.automation.schedules import daily_after_close
+from tracker_dagster.resources import SLOT_TAG
+
+ET = ZoneInfo("America/New_York")
+
+
+def tick(moment):
+    context = dg.build_schedule_context(scheduled_execution_time=moment)
+    return daily_after_close(context)
+
+
+@pytest.mark.parametrize(
+    ("moment", "partition"),
+    [
+        (datetime(2026, 11, 20, 16, 20, tzinfo=ET), "2026-11-20"),
+        (datetime(2026, 11, 20, 13, 20, tzinfo=ET), None),  # a full day closes later
+        (datetime(2026, 11, 27, 13, 20, tzinfo=ET), "2026-11-27"),  # half day
+        (datetime(2026, 11, 27, 16, 20, tzinfo=ET), None),
+        (datetime(2026, 11, 26, 16, 20, tzinfo=ET), None),  # Thanksgiving
+        (datetime(2025, 1, 9, 16, 20, tzinfo=ET), None),  # day of mourning
+        (datetime(2026, 3, 9, 16, 20, tzinfo=ET), "2026-03-09"),  # first after the clocks changed
+    ],
+)
+def test_daily_runs_once_after_each_close(moment, partition):
+    answer = tick(moment)
+    if partition is None:
+        assert isinstance(answer, dg.SkipReason)
+    else:
+        assert answer.partition_key == partition
+
+
+def test_every_hour_of_a_year_asks_only_for_sessions_that_have_begun():
+    """All ticks of the schedule and of both market-hours sensors, each hour of 2026 and 2027."""
+    instance = dg.DagsterInstance.ephemeral()
+    asked = set()
+    hour = datetime(2026, 1, 1, tzinfo=UTC)
+    while hour < datetime(2027, 1, 8, tzinfo=UTC):
+        for minute in (0, 20, 50):
+            moment = hour + timedelta(minutes=minute)
+            today = cal.trading_date(moment)
+            requests = [tick(moment.astimezone(ET))]
+            if cal.is_session(today):
+                requests += [
+                    sensors.slot_request(
+                        instance,
+                        "refresh",
+                        cal.capture_slots(today, 5),
+                        timedelta(minutes=5),
+                        moment,
+                    ),
+                    sensors.slot_request(
+                        instance,
+                        "chain_capture",
+                        cal.chain_slots(today),
+                        timedelta(minutes=15),
+                        moment,
+                    ),
+                ]
+            for request in requests:
+                if isinstance(request, dg.RunRequest):
+                    key = date.fromisoformat(request.partition_key)
+                    assert key == today
+                    assert cal.session_on(key).open <= moment
+                    asked.add(key)
+        hour += timedelta(hours=1)
+    assert asked == set(cal.sessions_between(date(2026, 1, 1), date(2027, 1, 7)))
+
+
+def test_a_slot_is_asked_for_once_and_never_over_a_run_under_way():
+    instance = dg.DagsterInstance.ephemeral()
+    day = date(2026, 11, 20)
+    slots, tolerance = cal.capture_slots(day, 5), timedelta(minutes=5)
+
+    @dg.job
+    def refresh():
+        pass
+
+    first = datetime(2026, 11, 20, 10, 1, tzinfo=ET)
+    request = sensors.slot_request(instance, "refresh", slots, tolerance, first)
+    assert request.partition_key == "2026-11-20"
+    assert request.tags[SLOT_TAG] == datetime(2026, 11, 20, 15, 0, tzinfo=UTC).isoformat()
+    run = instance.create_run_for_job(refresh, tags=request.tags)
+    instance.report_run_canceling(run)
+
+    overlapping = sensors.slot_request(
+        instance, "refresh", slots, tolerance, first + timedelta(minutes=5)
+    )
+    assert "under way" in overlapping.skip_message
+
+    instance.report_run_canceled(run)
+    same = sensors.slot_request(instance, "refresh", slots, tolerance, first)
+    assert "has its run" in same.skip_message
+    following = sensors.slot_request(
+        instance, "refresh", slots, tolerance, first + timedelta(minutes=5)
+    )
+    assert following.tags[SLOT_TAG] == datetime(2026, 11, 20, 15, 5, tzinfo=UTC).isoformat()
+
+
+def test_partitions_are_the_sessions_of_the_calendar():
+    now = datetime(2026, 11, 20, 12, tzinfo=ET)
+    keys = TRADING_DAYS.get_partition_keys(current_time=now)
+    expected = cal.sessions_between(cal.first_session(), date(2026, 11, 20))
+    assert keys == [str(day) for day in expected]
+
+
+@pytest.mark.parametrize("day", ["2026-11-26", "2026-11-21", "2025-01-09", "2012-10-29"])
+def test_a_day_off_has_no_partition(day):
+    assert not TRADING_DAYS.has_partition_key(day)
+
+
+def test_everything_is_off_until_turned_on():
+    from tracker_dagster.automation import schedules
+
+    for schedule in schedules.ALL:
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert "off until" in (schedule.description or "").lower()
+    for sensor in sensors.ALL:
+        assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+        assert "off until" in (sensor.description or "").lower()
