@@ -150,6 +150,9 @@ def _read_directly(
     csv: bytes, names: Sequence[str], dataset: Dataset, tickers: Sequence[str] | None
 ) -> pl.DataFrame | None:
     """The whole file in one pass, or None when any cell is not what it should be."""
+    # Quotes and blanks would become part of a ticker.
+    if any(mark in csv for mark in (b'"', b" ", b"\t")):
+        return None
     wanted = [name for name in _WIRE if name in dataset.columns]
     try:
         lazy = pl.scan_csv(
@@ -175,6 +178,16 @@ def _read_directly(
     return frame if sound else None
 
 
+def _as_utf8(csv: bytes) -> bytes:
+    """The text as valid UTF-8 without a byte-order mark; bad bytes become U+FFFD."""
+    text = csv.removeprefix(b"\xef\xbb\xbf")
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "replace").encode()
+    return text
+
+
 def _line_count(csv: bytes) -> int:
     return csv.count(b"\n") + (not csv.endswith(b"\n"))
 
@@ -183,20 +196,21 @@ def _read_by_line(
     csv: bytes, names: Sequence[str], dataset: Dataset, tickers: Sequence[str] | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Good rows (with their ``line``), and rejected ones."""
-    text = csv.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-    lines = (
-        pl.DataFrame({"raw": text.split("\n")[1:]}, schema={"raw": pl.String})
-        .with_row_index("line", offset=2)
-        .with_columns(pl.col("line").cast(pl.Int64), pl.col("raw").str.strip_chars_end("\r"))
-        .filter(pl.col("raw") != "")
-        .with_columns(pl.col("raw").str.split(",").alias("cells"))
-    )
-    cells = {n: pl.col("cells").list.get(names.index(n), null_on_oob=True) for n in dataset.columns}
-    lines = lines.with_columns(
-        **{f"_{n}": cell.str.strip_chars('" ') for n, cell in cells.items()},
+    rows = (
+        pl.scan_lines(_as_utf8(csv), name="raw", row_index_name="line", row_index_offset=1)
+        .filter(pl.col("line") > 1, pl.col("raw") != "")
+        .with_columns(pl.col("line").cast(pl.Int64))
     )
     if tickers is not None:
-        lines = lines.filter(pl.col("_ticker").is_in(tickers))
+        # Before the cells are split: all of a minute file's would not fit in a gigabyte.
+        before = f"(?:[^,]*,){{{names.index('ticker')}}}"
+        found = pl.col("raw").str.extract(f'^{before}[" \\t]*([^,"]*)').str.strip_chars_end()
+        rows = rows.filter(found.is_in(tickers))
+    lines = rows.with_columns(pl.col("raw").str.split(",").alias("cells")).collect()
+    cells = {n: pl.col("cells").list.get(names.index(n), null_on_oob=True) for n in dataset.columns}
+    lines = lines.with_columns(
+        **{f"_{n}": cell.str.strip_chars('" \t\r') for n, cell in cells.items()},
+    )
     width, ticker = pl.col("cells").list.len(), pl.col("_ticker")
     faults = [
         pl.when(width != len(names)).then(

@@ -231,3 +231,11 @@ def test_minutes_of_some_tickers_only():
     assert (frame.height, rejected["line"].to_list()) == (3, [11])
     assert parse_minute_aggs(csv(*rows), DAY, []).frame.height == 0
     assert parse_minute_aggs(csv(*rows), DAY).frame.height == 9
+
+
+@pytest.mark.parametrize("written", ['"A"', " A", "A ", "\tA"])
+def test_a_quoted_or_padded_ticker_is_not_lost_to_the_filter(written):
+    content = csv(A.replace("A,", f"{written},"), B)
+    frame, rejected = parse_minute_aggs(content, DAY, ["A"])
+    assert rejected.height == 0
+    assert frame.equals(parse_minute_aggs(csv(A), DAY, ["A"]).frame)
