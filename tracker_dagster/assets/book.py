@@ -51,8 +51,8 @@ def _settle_expired(run: DayRun) -> tuple[list[str], list[str]]:
     closes = run.warehouse.read(
         STOCK_DAY_AGGS,
         as_of=run.now,
-        first=expired["expiry"].min(),
-        last=expired["expiry"].max(),
+        first=min(expired["expiry"]),
+        last=max(expired["expiry"]),
         where={"ticker": expired["ticker"].unique().to_list()},
         columns=["ticker", "trade_date", "close"],
     )

@@ -36,7 +36,7 @@ from tracker_dagster.trading_calendar import (
     decision_time,
     due_slot,
 )
-from tracker_dagster.warehouse import Write, WriteResult
+from tracker_dagster.warehouse import Unit, Write, WriteResult
 
 SNAPSHOT = "massive_snapshot"
 STOCKS, INDEX_VALUES = "stocks", "indices"
@@ -133,7 +133,7 @@ def _write_slot(
         source=SNAPSHOT,
     )
     rejected = pl.concat([rows for _, rows in parsed])
-    unit = {"trade_date": run.day, "source": SNAPSHOT, "slot": slot}
+    unit: Unit = {"trade_date": run.day, "source": SNAPSHOT, "slot": slot}
     return run.warehouse.replace_many(
         [
             Write(feed.table, frame, unit, rejected=rejected, allow_empty=True),
@@ -147,7 +147,7 @@ def _gaps_write(run: DayRun, feed: Feed, slot: datetime, absent: dict[str, str])
         {"subject": list(absent), "reason": list(absent.values())},
         schema={"subject": pl.String, "reason": pl.String},
     )
-    unit = {
+    unit: Unit = {
         "trade_date": run.day,
         "dataset": feed.table.name,
         "source": SNAPSHOT,

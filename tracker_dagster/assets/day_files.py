@@ -24,13 +24,14 @@ from tracker_dagster.sources.massive.flat_file_formats import (
 )
 from tracker_dagster.sources.massive.flat_files import FetchedFile
 from tracker_dagster.sources.massive.records import ParsedRows
+from tracker_dagster.sources.massive.rest import Timespan
 from tracker_dagster.trading_calendar import (
     EASTERN,
     day_file_available_at,
     last_published_session,
     session_on,
 )
-from tracker_dagster.warehouse import IngestedFile, WriteResult
+from tracker_dagster.warehouse import IngestedFile, Unit, WriteResult
 
 FLAT_FILE = "massive_flat_file"
 REST = "massive_rest"
@@ -137,7 +138,7 @@ def option_day_aggs(run: DayRun) -> Outcome:
     )
 
 
-def _rest_bars(run: DayRun, tickers: Collection[str], timespan: str) -> pl.DataFrame:
+def _rest_bars(run: DayRun, tickers: Collection[str], timespan: Timespan) -> pl.DataFrame:
     """Bars of the day over REST, one request a ticker, a few at a time."""
 
     def fetch(ticker: str) -> pl.DataFrame:
@@ -217,7 +218,7 @@ def index_bars(run: DayRun) -> Outcome:
             ticker=without_prefix, available_at=pl.lit(day_file_available_at(run.day))
         )
         frame = INDEX_BARS.conform(rows, trade_date=run.day, source=REST)
-        unit = {"trade_date": run.day, "source": REST}
+        unit: Unit = {"trade_date": run.day, "source": REST}
         result = run.warehouse.replace(INDEX_BARS, frame, unit, allow_empty=True)
         metadata: dict[str, object] = {"source": REST, "no_index_file": str(error)}
     else:

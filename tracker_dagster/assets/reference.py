@@ -19,7 +19,7 @@ from tracker_dagster.schemas.reference import (
 from tracker_dagster.sources.earnings_csv import read_earnings_csv
 from tracker_dagster.sources.errors import NotEntitledError
 from tracker_dagster.trading_calendar import EASTERN, REGULAR_CLOSE, REGULAR_OPEN, session_on
-from tracker_dagster.warehouse import WriteResult
+from tracker_dagster.warehouse import Unit, WriteResult
 
 #: How far ahead the calendars of corporate actions and earnings reach.
 HORIZON = timedelta(days=60)
@@ -163,5 +163,5 @@ def _write_earnings(run: DayRun, events: pl.DataFrame, source: str, known: datet
         trade_date=run.day,
         source=source,
     )
-    unit = {"trade_date": run.day, "source": source}
+    unit: Unit = {"trade_date": run.day, "source": source}
     return run.warehouse.replace(EARNINGS_CALENDAR, frame, unit, allow_empty=True)

@@ -203,7 +203,7 @@ def trading_day_asset(
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 code_version=code_version,
                 check_specs=specs,
-                config_schema=config.to_config_schema() if config else None,
+                config_schema=config.to_config_schema().as_field() if config else None,
                 metadata={
                     "dagster/table_name": f"main.{table.name}",
                     "dagster/column_schema": column_schema(table),

@@ -67,9 +67,8 @@ def line_chart(frame: pl.DataFrame, x: str, y: str, title: str, *, by: str | Non
     for name, group in groups.items():
         part = group.sort(x)
         part = part.gather_every(max(1, len(part) // _MOST_POINTS))
-        color = {} if by else {"color": _INK}
         values = part[y].cast(pl.Float64).to_numpy()
-        axes.plot(part[x].to_list(), values, linewidth=1.2, label=name, **color)
+        axes.plot(part[x].to_list(), values, linewidth=1.2, label=name, color=None if by else _INK)
     if by and len(groups) <= 8:
         axes.legend(fontsize=8, frameon=False)
     figure.autofmt_xdate()

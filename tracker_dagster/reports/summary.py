@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from datetime import date, datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ SECTIONS = (
     "Side-by-Side Decision Changes",
 )
 NO_PICKS = "No weekly picks computed yet. Run picker."
+NONE_PICKED = "No ticker has a pick; each one's reason is below."
 NO_COMPARE = "Side-by-side compare not generated yet. Run `python -m tracker_dagster.cli compare`."
 NO_PROMOTIONS = "No promotions decided yet. Run promote."
 NO_POSITIONS = "No open positions."
@@ -197,16 +198,23 @@ def _universe_status(
     basis: str | None,
     notes: Sequence[str],
 ) -> str:
-    universe = UNIVERSE.empty() if universe is None else universe
-    enabled = sorted(universe.filter(pl.col("enabled"))["ticker"])
-    lines = [f"- Tickers in universe (enabled): {len(enabled)}"]
-    missing = _missing_prices(enabled, MARKET_LAST.empty() if prices is None else prices)
-    lines.append(f"- Tickers missing price in market_last: {len(missing)}")
-    lines += [f"  - {reason}: {', '.join(names)}" for reason, names in missing_by_reason(missing)]
-    structure = STRUCTURE_FEATURES.empty() if structure is None else structure
-    bars = structure.filter(pl.col("ticker").is_in(enabled))["bars_1m_count"]
+    enabled = None if universe is None else sorted(universe.filter(pl.col("enabled"))["ticker"])
+    lines = [f"- Tickers in universe (enabled): {_count_or_unread(enabled, UNIVERSE.name)}"]
+    missing = None if enabled is None or prices is None else _missing_prices(enabled, prices)
+    lines.append(
+        f"- Tickers missing price in market_last: {_count_or_unread(missing, MARKET_LAST.name)}"
+    )
+    if missing:
+        lines += [f"  - {reason}: {', '.join(names)}" for reason, names in by_reason(missing)]
     for limit in (120, 390):
-        lines.append(f"- Tickers with at least {limit} one-minute bars: {(bars >= limit).sum()}")
+        enough = None
+        if structure is not None:
+            rows = (
+                structure if enabled is None else structure.filter(pl.col("ticker").is_in(enabled))
+            )
+            enough = rows.filter(pl.col("bars_1m_count") >= limit)
+        known = _count_or_unread(enough, STRUCTURE_FEATURES.name)
+        lines.append(f"- Tickers with at least {limit} one-minute bars: {known}")
     lines += _gates_not_evaluated(picks)
     if gaps is not None and len(gaps):
         counts = gaps.group_by("dataset", "reason").len().sort("dataset", "reason")
@@ -214,16 +222,15 @@ def _universe_status(
             f"- Gap in {dataset}: {reason} ({count})" for dataset, reason, count in counts.rows()
         ]
     if gaps is None or gaps.is_empty():
-        lines.append(
-            f"- Captures that were due and are missing: {_none_known(gaps, COLLECTION_GAPS.name)}"
-        )
+        known = "none" if gaps is not None else _count_or_unread(gaps, COLLECTION_GAPS.name)
+        lines.append(f"- Captures that were due and are missing: {known}")
     if basis == "day_file":
         lines.append("- Premiums are closes of the session before, not quotes one could trade on")
     return "\n".join([*lines, *(f"- {note}" for note in notes)])
 
 
-def _none_known(gaps: pl.DataFrame | None, name: str) -> str:
-    return f"not known ({name} was not read)" if gaps is None else "none"
+def _count_or_unread(found: Sized | None, table: str) -> str:
+    return f"not known ({table} was not read)" if found is None else f"{len(found)}"
 
 
 def _missing_prices(enabled: Sequence[str], prices: pl.DataFrame) -> dict[str, str]:
@@ -236,7 +243,7 @@ def _missing_prices(enabled: Sequence[str], prices: pl.DataFrame) -> dict[str, s
     }
 
 
-def missing_by_reason(missing: dict[str, str]) -> list[tuple[str, list[str]]]:
+def by_reason(missing: dict[str, str]) -> list[tuple[str, list[str]]]:
     """Reasons in order, each with its tickers."""
     return [
         (reason, sorted(ticker for ticker, why in missing.items() if why == reason))
@@ -264,7 +271,9 @@ def _by_rank(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _buckets(picks: pl.DataFrame, picked: pl.DataFrame, most: int) -> str:
-    parts = [] if len(picked) else [NO_PICKS]
+    parts = []
+    if picked.is_empty():
+        parts.append(NONE_PICKED if len(picks) else NO_PICKS)
     for _, label in COST_BUCKETS:
         rows = _by_rank(picked.filter(pl.col("cost_bucket") == label))
         shown = rows.head(most)

@@ -317,7 +317,7 @@ def _with_outcome(rows: pl.DataFrame, expiry: date) -> pl.DataFrame:
         (
             pl.col("symbol").is_null(),
             "selection",
-            pl.format("no_candidate: {}", pl.col("rejections")),
+            pl.format("no_candidate: {}", pl.col("rejections").str.replace_all(r'[{}":]', "")),
         ),
     ]
     stage: pl.Expr = pl.lit(None, dtype=pl.String)

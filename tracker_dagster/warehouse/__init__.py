@@ -15,7 +15,7 @@ from tracker_dagster.warehouse.errors import (
     WarehouseHeldError,
 )
 from tracker_dagster.warehouse.store import Warehouse
-from tracker_dagster.warehouse.units import IngestedFile, Write, WriteResult
+from tracker_dagster.warehouse.units import IngestedFile, Unit, Write, WriteResult
 
 __all__ = [
     "AppendOnlyError",
@@ -27,6 +27,7 @@ __all__ = [
     "SchemaChangeError",
     "TableRebuiltWarning",
     "TurnError",
+    "Unit",
     "UnitMismatchError",
     "Warehouse",
     "WarehouseError",
