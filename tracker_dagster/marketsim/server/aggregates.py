@@ -51,6 +51,18 @@ class _Range:
     adjusted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    start: int  # ns
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    transactions: int
+    vwap: float
+
+
 def aggregates(call: Call) -> Row:
     """``/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{from}/{to}``."""
     asked = _parse(call)
@@ -155,7 +167,7 @@ def session_bars(call: Call, ticker: str, day: date, daily: bool, adjusted: bool
     if ticker.startswith("O:"):
         return _option_bars(call, ticker, day, daily)
     known = ticker[2:] in INDICES if ticker.startswith("I:") else world.has_stock(ticker)
-    if not known or session_on(day).open > until + timedelta(hours=6):
+    if not known:
         return None
     if daily:
         bars = world.day_bar(ticker, day, until)
@@ -215,7 +227,7 @@ def _keys(asked: _Range, bars: Bars) -> np.ndarray:
     )
 
 
-def _windows(asked: _Range, base: Iterator[Bars]) -> tuple[list[Bars], int, int | None]:
+def _windows(asked: _Range, base: Iterator[Bars]) -> tuple[list[_Window], int, int | None]:
     """(bars, base bars used, start in ns of the first base bar of the next page)."""
     windows: list[tuple[int, list[Bars]]] = []
     used = 0
@@ -229,63 +241,55 @@ def _windows(asked: _Range, base: Iterator[Bars]) -> tuple[list[Bars], int, int 
             # A window is never torn over two pages, unless it alone exceeds the limit.
             if used + len(part) > asked.limit and windows and not joins:
                 nearest = part.start[-1] if asked.descending else part.start[0]
-                return [_merge(w, asked) for w in windows], used, int(nearest)
+                return [_merge(w) for w in windows], used, int(nearest)
             if joins:
                 windows[-1][1].append(part)
             else:
                 windows.append((key, [part]))
             used += len(part)
-    return [_merge(w, asked) for w in windows], used, None
+    return [_merge(w) for w in windows], used, None
 
 
-def _merge(window: tuple[int, list[Bars]], asked: _Range) -> Bars:
+def _merge(window: tuple[int, list[Bars]]) -> _Window:
     key, parts = window
-    if len(parts) == 1 and len(parts[0]) == 1 and parts[0].start[0] == key:
-        return parts[0]
-    ordered = sorted(parts, key=lambda part: int(part.start[0]))
-    whole = Bars.concatenate(ordered)
-    mean = _typical(whole)
+    whole = Bars.concatenate(sorted(parts, key=lambda part: int(part.start[0])))
     weight = np.maximum(whole.volume, 1e-9)
-    merged = Bars(
-        np.array([key]),
-        whole.open[:1],
-        np.array([whole.high.max()]),
-        np.array([whole.low.min()]),
-        whole.close[-1:],
-        np.array([whole.volume.sum()]),
-        np.array([whole.transactions.sum()]),
+    return _Window(
+        start=key,
+        open=float(whole.open[0]),
+        high=float(whole.high.max()),
+        low=float(whole.low.min()),
+        close=float(whole.close[-1]),
+        volume=float(whole.volume.sum()),
+        transactions=int(whole.transactions.sum()),
+        vwap=float((_typical(whole) * weight).sum() / weight.sum()),
     )
-    _VWAP[id(merged)] = float((mean * weight).sum() / weight.sum())
-    return merged
-
-
-#: Volume-weighted averages of merged windows, handed from ``_merge`` to ``_row``.
-_VWAP: dict[int, float] = {}
 
 
 def _typical(bars: Bars) -> Any:
     return (bars.open + bars.high + bars.low + bars.close) / 4
 
 
-def _row(bar: Bars, is_index: bool) -> Row:
-    average = _VWAP.pop(id(bar), None)
+def _row(bar: _Window, is_index: bool) -> Row:
     prices: Row = {
-        "c": number(bar.close[0]),
-        "h": number(bar.high[0]),
-        "l": number(bar.low[0]),
-        "o": number(bar.open[0]),
-        "t": int(bar.start[0]) // _NS,
+        "c": number(bar.close),
+        "h": number(bar.high),
+        "l": number(bar.low),
+        "o": number(bar.open),
+        "t": bar.start // _NS,
     }
     if is_index:
         return prices
-    if average is None:
-        average = float(_typical(bar)[0])
     return {
-        "v": number(bar.volume[0], 6),
-        "vw": number(average),
+        "v": number(bar.volume, 6),
+        "vw": number(bar.vwap),
         **prices,
-        "n": int(bar.transactions[0]),
+        "n": bar.transactions,
     }
+
+
+def _day_row(bars: Bars, is_index: bool) -> Row:
+    return _row(_merge((int(bars.start[0]), [bars])), is_index)
 
 
 def _next_url(call: Call, asked: _Range, rest: int) -> str:
@@ -311,7 +315,7 @@ def previous_close(call: Call) -> Row:
     if days:
         bar = session_bars(call, ticker, days[-1], True, adjusted)
         if bar is not None and len(bar):
-            row = _row(bar, ticker.startswith("I:"))
+            row = _day_row(bar, ticker.startswith("I:"))
             results = [{"T": ticker, **row, "t": _close_ms(days[-1])}]
     body: Row = {
         "ticker": ticker,
@@ -341,7 +345,7 @@ def grouped(call: Call) -> Row:
         for ticker in call.sim.world.stock_tickers:
             bar = session_bars(call, ticker, day, True, adjusted)
             if bar is not None and len(bar):
-                results.append({"T": ticker, **_row(bar, False), "t": _close_ms(day)})
+                results.append({"T": ticker, **_day_row(bar, False), "t": _close_ms(day)})
     body: Row = {"queryCount": len(results), "resultsCount": len(results), "adjusted": adjusted}
     if results:
         body["results"] = results

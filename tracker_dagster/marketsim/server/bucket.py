@@ -45,8 +45,8 @@ _SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
         "full": MappingProxyType(
             {
                 "us_stocks_sip/day_aggs_v1": 700_000,
-                "us_stocks_sip/minute_aggs_v1": 9_000_000,
-                "us_options_opra/day_aggs_v1": 7_000_000,
+                "us_stocks_sip/minute_aggs_v1": 2_500_000,
+                "us_options_opra/day_aggs_v1": 5_500_000,
                 "us_options_opra/minute_aggs_v1": 2_500_000,
                 "us_indices/day_aggs_v1": 600,
                 "us_indices/minute_aggs_v1": 80_000,
@@ -115,9 +115,8 @@ class Bucket:
         version = sum(int(f.options.get("version", 1)) for f in faults if f.kind == "replaced")
         modified = day_file_available_at(day)
         if version:
-            modified = min(
-                modified + timedelta(hours=26 * version), max(self.sim.clock.now(), modified)
-            )
+            rewritten = modified + timedelta(hours=26 * version)
+            modified = min(rewritten, max(self.sim.clock.now(), modified))
         return FileObject(key, dataset, day, modified, version, faults)
 
     def keys(self, prefix: str) -> Iterable[FileObject]:
@@ -309,7 +308,7 @@ class Bucket:
 
 
 def _days_of(rest: str, first: date, last: date) -> tuple[date, date]:
-    """The days that a prefix behind the dataset's folder can mean (``2026/``, ``2026/11/2026-``)."""
+    """The days that a prefix behind the dataset's folder can mean, e.g. ``2026/11/``."""
     match = re.match(r"^(\d{4})/(?:(\d{2})/(?:(\d{4}-\d{2}-\d{2}))?)?", rest)
     if match is None:
         return first, last

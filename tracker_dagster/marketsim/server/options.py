@@ -178,7 +178,7 @@ def _day_object(bars: _DayBars, here: int) -> Row:
     held = bars.rows[here]
     if held is None:
         return {}
-    _, table, n, tape, last = held
+    _, table, n, _, _ = held
     close = float(table.close[n])
     body: Row = {
         "close": number(close),
@@ -222,9 +222,7 @@ def _snapshot_row(
     is_call = bool(chain.is_call[n])
     strike = float(chain.strike[n])
     mid = (float(state.bid[n]) + float(state.ask[n])) / 2
-    held = bars.rows[n]
-    premium = mid if held is None else float(held[1].close[held[2]])
-    break_even = strike + premium if is_call else strike - premium
+    break_even = strike + mid if is_call else strike - mid
     body: Row = {
         "break_even_price": number(break_even),
         "day": _day_object(bars, n),

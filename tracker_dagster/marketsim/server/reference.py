@@ -329,6 +329,20 @@ def earnings(call: Call) -> Row:
     return listing(call, page_of(call, rows, offset, size))
 
 
+def _dividend_event(call: Call, paid: Dividend) -> Row:
+    record = _identifier("tmx dividend", paid.ticker, paid.ex_dividend_date)[1:17]
+    return {
+        "company_name": call.sim.world.universe[paid.ticker].name,
+        "date": paid.ex_dividend_date.isoformat(),
+        "name": "Dividend",
+        "status": "historical" if paid.ex_dividend_date <= call.today else "confirmed",
+        "ticker": paid.ticker,
+        "tmx_record_id": record,
+        "trading_venue": "XNAS",
+        "type": "dividend",
+    }
+
+
 def corporate_events(call: Call) -> Row:
     """``/tmx/v1/corporate-events``: earnings announcements and dividends."""
     offset = resume(call)
@@ -352,21 +366,7 @@ def corporate_events(call: Call) -> Row:
                 "type": "earnings_announcement_date",
             }
         )
-    for paid in _declared(call):
-        rows.append(
-            {
-                "company_name": call.sim.world.universe[paid.ticker].name,
-                "date": paid.ex_dividend_date.isoformat(),
-                "name": "Dividend",
-                "status": "historical" if paid.ex_dividend_date <= call.today else "confirmed",
-                "ticker": paid.ticker,
-                "tmx_record_id": _identifier("tmx dividend", paid.ticker, paid.ex_dividend_date)[
-                    1:17
-                ],
-                "trading_venue": "XNAS",
-                "type": "dividend",
-            }
-        )
+    rows += [_dividend_event(call, paid) for paid in _declared(call)]
     rows = _filtered(call, rows, ("date", "type", "status", "trading_venue"))
     rows = arrange(call, rows, ("date", "ticker", "type"), "date.desc")
     return listing(call, page_of(call, rows, offset, size))

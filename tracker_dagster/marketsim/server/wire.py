@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from hashlib import md5
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -262,6 +263,10 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def _holds(operator: Callable[[Any, Any], bool], edge: Any, value: Any) -> bool:
+    return operator(value, edge)
+
+
 def field_filter(call: Call, name: str, number: bool = False) -> Callable[[Any], bool]:
     """The conditions that the call puts on one field (``name``, ``name.gte``, ``name.any_of``).
 
@@ -286,8 +291,12 @@ def field_filter(call: Call, name: str, number: bool = False) -> Callable[[Any],
         tests.append(lambda value: value in options)
     for suffix, operator in _OPERATORS.items():
         if (bound := call.text(f"{name}.{suffix}")) is not None:
-            tests.append(lambda value, op=operator, edge=parse(bound): op(value, edge))
+            tests.append(partial(_holds, operator, parse(bound)))
     return lambda value: all(test(value) for test in tests)
+
+
+def _sort_key(name: str, row: Row) -> tuple[bool, Any]:
+    return (name in row, row.get(name))
 
 
 def arrange(
@@ -304,9 +313,7 @@ def arrange(
         way = suffix or direction
         if way not in ("asc", "desc"):
             raise bad_request("order must be asc or desc.")
-        ordered.sort(
-            key=lambda row, field=name: (field in row, row.get(field)), reverse=way == "desc"
-        )
+        ordered.sort(key=partial(_sort_key, name), reverse=way == "desc")
     return ordered
 
 

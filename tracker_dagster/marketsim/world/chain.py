@@ -85,7 +85,7 @@ class Chains:
         return self.world.profile == "small"
 
     def dividends_ahead(self, option_class: OptionClass, moment: datetime) -> Floats:
-        """(years ahead, dollars in shares of ``moment``) of the dividends of three years, (k, 2)."""
+        """Dividends of three years as (years ahead, dollars in shares of ``moment``), (k, 2)."""
         if option_class.is_index:
             return np.empty((0, 2))
         ticker, today = option_class.underlying, moment.astimezone(EASTERN).date()
@@ -143,7 +143,7 @@ class Chains:
         shape = shape_of(option_class.category, option_class.volatility)
         variance = at_the_money_variance(
             shape,
-            np.asarray(current),
+            current,
             years,
             self.earnings_variance(option_class, chain.expiry, moment),
         )
@@ -218,29 +218,32 @@ class Chains:
         self, chain: Chain, terms: Terms, spot: float, dividends: Floats
     ) -> tuple[Floats, Greeks]:
         t = terms
-        arguments = (t.strike, t.years, t.rate, t.volatility, chain.is_call)
-        value = pricing.european(t.net_spot, *arguments)
-        greeks = pricing.european_greeks(t.net_spot, *arguments)
+        value = pricing.european(t.net_spot, t.strike, t.years, t.rate, t.volatility, chain.is_call)
+        greeks = pricing.european_greeks(
+            t.net_spot, t.strike, t.years, t.rate, t.volatility, chain.is_call
+        )
         if not chain.option_class.european and self.american_by_tree:
             early = needs_tree(chain, t, dividends)
-            part = tuple(a[early] for a in arguments)
+            strike, years, r, vol = (
+                column[early] for column in (t.strike, t.years, t.rate, t.volatility)
+            )
+            is_call = chain.is_call[early]
             cum = np.full(int(early.sum()), spot)
 
             def tree(at: Floats, volatility: Floats) -> Floats:
-                return pricing.american(at, *part[:3], volatility, part[4], dividends)
+                return pricing.american(at, strike, years, r, volatility, is_call, dividends)
 
-            step, vol = 0.004 * spot, part[3]
+            step = 0.004 * spot
             middle, above, below = tree(cum, vol), tree(cum + step, vol), tree(cum - step, vol)
             vega = tree(cum, vol + 0.01) - middle
             delta = (above - below) / (2 * step)
             gamma = np.maximum((above - 2 * middle + below) / step**2, 0.0)
-            r = part[2]
             theta = (
                 r * middle
                 - r * t.net_spot[early] * delta
                 - 0.5 * (vol * t.net_spot[early]) ** 2 * gamma
             ) / 365
-            intrinsic = np.where(part[4], 1.0, -1.0) * (spot - part[0])
+            intrinsic = np.where(is_call, 1.0, -1.0) * (spot - strike)
             exercised = middle <= intrinsic + 1e-9
             value[early] = middle
             for name, column in (("delta", delta), ("gamma", gamma), ("vega", np.maximum(vega, 0))):
@@ -277,7 +280,7 @@ class Chains:
     def true_volatility(
         self, ticker: str, day: date, expiry: date, strike: float, moment: datetime | None = None
     ) -> float:
-        """The volatility that prices a standard contract at the close of ``day`` (or ``moment``)."""
+        """The volatility that prices a standard contract at the close of ``day``, or ``moment``."""
         option_class = self.listings.option_class(ticker.removeprefix("I:"))
         at = session_on(day).close if moment is None else moment
         one = np.ones(1)
@@ -336,9 +339,10 @@ def quotes(chain: Chain, value: Floats, greeks: Greeks, moment: datetime) -> tup
     half = half_spread(chain, value, greeks.vega, tick)
     bid = np.floor((value - half) / tick + 1e-9) * tick
     ask = np.maximum(np.ceil((value + half) / tick - 1e-9) * tick, tick)
-    intrinsic_gap = value < 0.025
-    nobody = intrinsic_gap | (bid < tick)
-    return np.where(nobody, 0.0, np.round(bid, 2)), np.round(np.maximum(ask, bid + tick), 2)
+    nobody = (value < 0.025) | (bid < tick)
+    shown: Floats = np.where(nobody, 0.0, np.round(bid, 2)).astype(np.float64)
+    offered: Floats = np.round(np.maximum(ask, bid + tick), 2).astype(np.float64)
+    return shown, offered
 
 
 @cache

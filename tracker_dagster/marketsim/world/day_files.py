@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from tracker_dagster.marketsim.world import tape as tapes
+from tracker_dagster.marketsim.world.crowd import crowd_options_day, crowd_stocks_day
 from tracker_dagster.marketsim.world.minutes import DECIMAL_VOLUME_FROM, Bars, midnight_ns
 from tracker_dagster.marketsim.world.randomness import generator
 from tracker_dagster.marketsim.world.securities import INDICES
@@ -88,7 +89,7 @@ class DayFiles:
 
     def _stock_frame(self, day: date, parts: list[tuple[str, Bars]]) -> pl.DataFrame:
         merged = Bars.concatenate([bars for _, bars in parts])
-        names = np.repeat([t for t, _ in parts], [len(b) for _, b in parts]) if parts else []
+        names = np.repeat(np.array([t for t, _ in parts]), [len(b) for _, b in parts])
         volume = merged.volume if day >= DECIMAL_VOLUME_FROM else merged.volume.astype(np.int64)
         return pl.DataFrame(
             {
@@ -107,8 +108,6 @@ class DayFiles:
     def stocks_day(self, day: date) -> pl.DataFrame:
         """One row per stock of the whole market."""
         if self.world.profile == "full":
-            from tracker_dagster.marketsim.world.crowd import crowd_stocks_day
-
             listed = list(self.world.universe)
         else:
             listed = self.world.stock_tickers
@@ -149,8 +148,6 @@ class DayFiles:
         """One row per contract that traded."""
         frame = self._options(day, per_minute=False)
         if self.world.profile == "full":
-            from tracker_dagster.marketsim.world.crowd import crowd_options_day
-
             frame = pl.concat([frame, crowd_options_day(self.world, day)]).sort("ticker")
         return frame
 

@@ -107,7 +107,7 @@ class Listings:
         return sorted(self.classes)
 
     def option_class(self, underlying: str) -> OptionClass:
-        """The class of ``SPY``, ``SPX`` …
+        """The option class of an underlying, e.g. ``SPY`` or ``SPX``.
 
         Raises:
             UnknownTickerError: no options on it.
@@ -165,24 +165,21 @@ class Listings:
             for right in "CP"
         ]
         columns.sort()
-        ticker, root, expiry, mills, is_call, factor, cash, morning = (
-            zip(*columns, strict=True) if columns else ((),) * 8
-        )
-        ordinals = np.array([day.toordinal() for day in expiry], dtype=np.int64)
-        mill_array = np.array(mills, dtype=np.int64)
-        calls = np.array(is_call, dtype=bool)
-        roots = np.array(root, dtype=str)
+        roots = np.array([c[1] for c in columns], dtype=str)
+        expiry_days = np.array([c[2].toordinal() for c in columns], dtype=np.int64)
+        strike_mills = np.array([c[3] for c in columns], dtype=np.int64)
+        calls = np.array([c[4] for c in columns], dtype=bool)
         return Chain(
             option_class,
-            np.array(ticker, dtype=str),
+            np.array([c[0] for c in columns], dtype=str),
             roots,
-            ordinals,
-            mill_array / 1000.0,
+            expiry_days,
+            strike_mills / 1000.0,
             calls,
-            np.array(factor, dtype=np.float64),
-            np.array(cash, dtype=np.float64),
-            np.array(morning, dtype=bool),
-            self._keys(option_class, roots, ordinals, mill_array, calls),
+            np.array([c[5] for c in columns], dtype=np.float64),
+            np.array([c[6] for c in columns], dtype=np.float64),
+            np.array([c[7] for c in columns], dtype=bool),
+            self._keys(option_class, roots, expiry_days, strike_mills, calls),
         )
 
     def _keys(
@@ -263,10 +260,8 @@ def _expirations(option_class: OptionClass, week: date) -> list[tuple[date, date
     monthly_root_am = option_class.is_index
     weekly_root = {"SPX": "SPXW", "NDX": "NDXP", "RUT": "RUTW"}.get(name, name)
     if option_class.weekly:
-        expiry = weekly_expiry(week - timedelta(days=1))
-        for _ in range(5):
+        for expiry in weeklies_ahead(week - timedelta(days=1), 5):
             add(expiry, 32, weekly_root, False)
-            expiry = weekly_expiry(expiry)
     if option_class.daily:
         for expiry in [*week_sessions(week), *week_sessions(week + timedelta(days=7))]:
             add(expiry, 7, weekly_root, False)
@@ -285,6 +280,15 @@ def _expirations(option_class: OptionClass, week: date) -> list[tuple[date, date
             listed = _LEAPS_LISTED
         add(expiry, listed, name, monthly_root_am)
     return [(expiry, since, root, am) for (expiry, root), (since, am) in sorted(found.items())]
+
+
+def weeklies_ahead(after: date, count: int) -> list[date]:
+    """Up to ``count`` weekly expirations after ``after``; fewer where the calendar ends."""
+    found: list[date] = []
+    while len(found) < count and after + timedelta(days=7) < last_session():
+        after = weekly_expiry(after)
+        found.append(after)
+    return found
 
 
 def _vix_expiry(year: int, month: int) -> date:

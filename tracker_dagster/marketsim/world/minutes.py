@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,21 @@ class Bars:
     @staticmethod
     def concatenate(parts: list[Bars]) -> Bars:
         """The bars of ``parts`` one after another."""
+        if not parts:
+            none, nothing = np.empty(0, dtype=np.int64), np.empty(0)
+            return Bars(none, nothing, nothing, nothing, nothing, nothing, none)
+
+        def column(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(part, name) for part in parts])
+
         return Bars(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                if parts
-                else np.empty(0, dtype=np.int64 if name in ("start", "transactions") else float)
-                for name in Bars.__slots__
-            )
+            column("start"),
+            column("open"),
+            column("high"),
+            column("low"),
+            column("close"),
+            column("volume"),
+            column("transactions"),
         )
 
     def scaled(self, price: float) -> Bars:
@@ -104,7 +113,8 @@ def midnight_ns(day: date) -> int:
     return int(datetime.combine(day, time(0), EASTERN).timestamp()) * 1_000_000_000
 
 
-def _ticks(prices: Floats) -> Floats:
+def to_ticks(prices: Floats) -> Floats:
+    """Prices on the tick: cents, below a dollar hundredths of a cent."""
     return np.where(prices >= 1.0, np.round(prices, 2), np.round(prices, 4))
 
 
@@ -121,7 +131,7 @@ def session_boundaries(seed: int, ticker: str, shape: SessionShape) -> Floats:
     path = np.concatenate([[0.0], np.cumsum(steps)])
     clock = np.concatenate([[0.0], np.cumsum(weights**2)])
     path += clock * (target - path[-1])
-    return _ticks(shape.open * np.exp(path))
+    return to_ticks(shape.open * np.exp(path))
 
 
 def minute_bars(seed: int, ticker: str, shape: SessionShape, extended: bool = True) -> Bars:
@@ -136,8 +146,8 @@ def minute_bars(seed: int, ticker: str, shape: SessionShape, extended: bool = Tr
     draw = generator(seed, "bars", ticker, index=shape.index)
     reach = np.abs(draw.standard_normal((2, minutes))) * (0.45 * shape.daily_volatility * weights)
     opens, closes = boundary[:-1], boundary[1:]
-    high = _ticks(np.maximum(opens, closes) * np.exp(reach[0]))
-    low = _ticks(np.minimum(opens, closes) * np.exp(-reach[1]))
+    high = to_ticks(np.maximum(opens, closes) * np.exp(reach[0]))
+    low = to_ticks(np.minimum(opens, closes) * np.exp(-reach[1]))
     day_volume = shape.expected_volume * np.exp(0.3 * draw.standard_normal())
     volume = np.floor(
         day_volume * 0.88 * volume_weights * np.exp(0.45 * draw.standard_normal(minutes))
@@ -176,9 +186,9 @@ def _extended(
     minutes = last - first
     noise = np.cumsum(draw.standard_normal(minutes)) * shape.daily_volatility * 0.006
     ramp = np.arange(1, minutes + 1) / minutes
-    path = _ticks(start * np.exp(ramp * np.log(end / start) + noise - ramp * noise[-1]))
+    path = to_ticks(start * np.exp(ramp * np.log(end / start) + noise - ramp * noise[-1]))
     present = draw.random(minutes) < min(0.9, 0.02 + 0.05 * shape.popularity)
-    opens = np.concatenate([[_ticks(np.array([start]))[0]], path[:-1]])
+    opens = np.concatenate([[to_ticks(np.array([start]))[0]], path[:-1]])
     volume = np.floor(
         shape.expected_volume * 2e-5 * np.exp(0.8 * draw.standard_normal(minutes)) + 1
     )

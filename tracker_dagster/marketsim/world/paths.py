@@ -13,14 +13,15 @@ from datetime import date
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker_dagster.marketsim.world.events import Earnings
 from tracker_dagster.marketsim.world.randomness import (
     Floats,
+    Keys,
     autoregress,
     generator,
     normals,
-    stable_hash,
 )
 from tracker_dagster.marketsim.world.securities import Stock
 from tracker_dagster.trading_calendar import first_session, last_session, sessions_between
@@ -126,25 +127,23 @@ class Paths:
         log_close = np.log(stock.level) + stock.growth * self._years_from_anchor + deviation
         return DailyPath(np.exp(log_close - intraday), np.exp(log_close), volatility)
 
-    def crowd(self, stock: Stock) -> DailyPath:
-        """The path of an invented stock, by ``crowd_log_close`` over every session."""
-        key = np.array([stable_hash(self.seed, "crowd path", stock.ticker)], dtype=np.uint64)
-        grid = np.concatenate(
-            [
-                crowd_log_deviation(np.repeat(key, self.size), np.arange(self.size), level)
-                for level in (stock.volatility,)
-            ]
+    @cached_property
+    def crowd_common(self) -> Floats:
+        """The market's part of an invented stock's log deviation, per unit of beta."""
+        return autoregress(self.market.overnight + self.market.day, _REVERSION)
+
+    def crowd(self, stock: Stock, key: Keys) -> DailyPath:
+        """The path of an invented stock, by ``crowd_log_deviation`` over every session."""
+        keys = np.repeat(key, self.size)
+        sessions = np.arange(self.size)
+        common = stock.beta * (self.crowd_common - self.crowd_common[self.anchor])
+        log_close = (
+            np.log(stock.level) + crowd_log_deviation(keys, sessions, stock.volatility) + common
         )
-        market = self.market
-        common = autoregress(stock.beta * (market.overnight + market.day), _REVERSION)
-        log_close = np.log(stock.level) + grid + common - common[self.anchor]
         previous = np.concatenate([log_close[:1], log_close[:-1]])
-        gap = normals(
-            np.repeat(key, self.size) ^ np.arange(self.size, dtype=np.uint64), "crowd gap"
-        )
-        noise = 0.3 * stock.volatility / np.sqrt(_YEAR) * gap
-        log_open = previous + 0.3 * (log_close - previous) + noise
-        volatility = stock.volatility * np.sqrt(market.volatility / 0.145)
+        gap = crowd_gap(keys, sessions, stock.volatility)
+        log_open = previous + 0.3 * (log_close - previous) + gap
+        volatility = stock.volatility * np.sqrt(self.market.volatility / 0.145)
         return DailyPath(np.exp(log_open), np.exp(log_close), volatility)
 
     def volatility_index(self, ticker: str, level_of: Callable[[int], float]) -> DailyPath:
@@ -161,7 +160,9 @@ class Paths:
         return bisect_left(self.days, day)
 
 
-def crowd_log_deviation(keys: np.ndarray, sessions: np.ndarray, volatility: float) -> Floats:
+def crowd_log_deviation(
+    keys: Keys, sessions: NDArray[np.int64], volatility: Floats | float
+) -> Floats:
     """Log deviation from trend of invented stocks: octaves of interpolated noise.
 
     Any (stock, session) is O(1), so one day of twelve thousand stocks needs no histories.
@@ -177,3 +178,10 @@ def crowd_log_deviation(keys: np.ndarray, sessions: np.ndarray, volatility: floa
         high = normals(keys ^ (knot + 1).astype(np.uint64), "octave", octave)
         total += daily * np.sqrt(span) * 0.62 * (low * (1 - weight) + high * weight)
     return total
+
+
+def crowd_gap(keys: Keys, sessions: NDArray[np.int64], volatility: Floats | float) -> Floats:
+    """Log noise of an invented stock's opening price."""
+    return np.asarray(
+        0.3 * volatility / np.sqrt(_YEAR) * normals(keys ^ sessions.astype(np.uint64), "crowd gap")
+    )

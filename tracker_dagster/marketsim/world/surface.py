@@ -35,7 +35,10 @@ def shape_of(category: str, long_run: float) -> SurfaceShape:
 
 
 def at_the_money_variance(
-    shape: SurfaceShape, current: float, years: Floats, earnings_variance: Floats | float = 0.0
+    shape: SurfaceShape,
+    current: Floats | float,
+    years: Floats,
+    earnings_variance: Floats | float = 0.0,
 ) -> Floats:
     """Total variance at the money forward: mean reversion from ``current``, plus earnings."""
     decay = (1 - np.exp(-_REVERSION_PER_YEAR * years)) / _REVERSION_PER_YEAR

@@ -41,8 +41,15 @@ class Tape:
     def before(self, minute: int) -> Tape:
         """The prints of the minutes before ``minute``."""
         keep = self.minute < minute
-        columns = (self.row, self.minute, self.price, self.size, self.transactions)
-        return Tape(self.chain, self.day, *(column[keep] for column in columns))
+        return Tape(
+            self.chain,
+            self.day,
+            self.row[keep],
+            self.minute[keep],
+            self.price[keep],
+            self.size[keep],
+            self.transactions[keep],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +184,16 @@ class Tapes:
         elapsed = (minute + 0.5) / (365.0 * 24 * 60)
         years = self.chains.years_left(chain, session.open)[row] - elapsed
         terms = self.chains.terms(printed, session.open, spot, current, years, dividends)
-        arguments = (terms.net_spot, terms.strike, terms.years, terms.rate, terms.volatility)
-        value = pricing.european(*arguments, printed.is_call)
-        vega = pricing.european_greeks(*arguments, printed.is_call).vega
+        arguments = (
+            terms.net_spot,
+            terms.strike,
+            terms.years,
+            terms.rate,
+            terms.volatility,
+            printed.is_call,
+        )
+        value = pricing.european(*arguments)
+        vega = pricing.european_greeks(*arguments).vega
         if not option_class.european and self.chains.american_by_tree:
             value = value + self._early_exercise(
                 chain, row, boundary, session.open, dividends, terms
@@ -209,9 +223,12 @@ class Tapes:
         premium = np.zeros(traded.size)
         if early.any():
             cum = at.net_spot + pricing.present_value(dividends, at.years, at.rate)
-            part = (at.strike, at.years, at.rate, at.volatility, subset.is_call)
-            american = pricing.american(cum[early], *(a[early] for a in part), dividends)
-            plain = pricing.european(at.net_spot[early], *(a[early] for a in part))
+            strike, years, rate, vol = (
+                column[early] for column in (at.strike, at.years, at.rate, at.volatility)
+            )
+            is_call = subset.is_call[early]
+            american = pricing.american(cum[early], strike, years, rate, vol, is_call, dividends)
+            plain = pricing.european(at.net_spot[early], strike, years, rate, vol, is_call)
             premium[early] = np.maximum(american - plain, 0.0)
         return np.asarray(premium[inverse.reshape(-1)])
 

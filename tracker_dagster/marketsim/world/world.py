@@ -18,7 +18,7 @@ from tracker_dagster.marketsim.world import events, minutes
 from tracker_dagster.marketsim.world.events import Dividend, Earnings, Split
 from tracker_dagster.marketsim.world.minutes import Bars, SessionShape
 from tracker_dagster.marketsim.world.paths import DailyPath, Paths
-from tracker_dagster.marketsim.world.randomness import Floats, stable_hash
+from tracker_dagster.marketsim.world.randomness import Floats, Keys, stable_hash
 from tracker_dagster.marketsim.world.securities import (
     CROWD_SIZE,
     INDICES,
@@ -41,7 +41,8 @@ from tracker_dagster.trading_calendar import (
 Planted = Mapping[str, list[tuple[date, date]]]
 T = TypeVar("T")
 
-_DOLLARS_PER_DAY = 2.6e8  # traded in a stock of popularity 1
+#: Traded per day in a stock of popularity 1.
+DOLLARS_PER_DAY = 2.6e8
 _SERIAL_DEPENDENCE = 0.8
 
 
@@ -73,7 +74,7 @@ class Cache:
 
 
 def default_plants() -> Planted:
-    """Weeks in which minute returns depend on the past: every sixth of RIOT, every ninth of MARA."""
+    """Weeks whose minute returns depend on the past: every sixth of RIOT, ninth of MARA."""
     weeks: dict[str, list[tuple[date, date]]] = {"RIOT": [], "MARA": []}
     monday = date(2024, 1, 1)
     for number in range(52 * 4):
@@ -114,8 +115,9 @@ class World:
         self.paths = Paths(seed)
         self._proxies = market_proxies()
         self.lock = threading.RLock()
-        self._daily = Cache(400, self.lock)
-        self._minutes = Cache(3000, self.lock)
+        self._daily = Cache(200, self.lock)
+        self._minutes = Cache(500, self.lock)  # about 50 kB each
+        self._boundaries = Cache(5000, self.lock)  # about 3 kB each
         self._facts = Cache(2000, self.lock)
 
     # --- who trades -----------------------------------------------------------------------
@@ -197,7 +199,7 @@ class World:
     def _path(self, ticker: str) -> DailyPath:
         def compute() -> DailyPath:
             if ticker in self._crowd_set:
-                return self.paths.crowd(self.stock(ticker))
+                return self.paths.crowd(self.stock(ticker), self.crowd_keys([ticker]))
             stock = self.universe.get(ticker) or self._proxies.get(ticker)
             if stock is None:
                 raise UnknownTickerError(ticker)
@@ -245,7 +247,7 @@ class World:
             stock = self.universe.get(ticker) or self._proxies.get(ticker) or self.stock(ticker)
             popularity = stock.popularity
             factor = self.split_factor(ticker, day)
-            volume = _DOLLARS_PER_DAY * popularity / (path.close[t] * factor)
+            volume = DOLLARS_PER_DAY * popularity / (path.close[t] * factor)
         ruling = path.volatility[max(t - 1, 0)]
         return SessionShape(
             day=day,
@@ -326,7 +328,7 @@ class World:
             source = index.proxy if index is not None and index.proxy is not None else ticker
             return minutes.session_boundaries(self.seed, source, self._shape(ticker, day))
 
-        return self._minutes.get(("boundary", ticker, day), compute)
+        return self._boundaries.get((ticker, day), compute)
 
     def close(self, ticker: str, day: date) -> float:
         """As-traded regular close of a session."""
@@ -343,6 +345,12 @@ class World:
         return float(np.exp(before + share * (after - before)))
 
     # --- tables used by several protocols -------------------------------------------------
+
+    def crowd_keys(self, tickers: Iterable[str]) -> Keys:
+        """The keys that the paths of invented stocks are drawn with."""
+        return np.array(
+            [stable_hash(self.seed, "crowd path", ticker) for ticker in tickers], dtype=np.uint64
+        )
 
     def ticker_hash(self, ticker: str) -> int:
         """The ticker's 64-bit key in this world."""
