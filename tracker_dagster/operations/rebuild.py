@@ -8,6 +8,8 @@ from datetime import date, datetime
 
 import dagster as dg
 
+from tracker_dagster.assets.book import OPEN_TAG
+from tracker_dagster.automation.jobs import LANE_TAG
 from tracker_dagster.operations.daily import Choice, UsageError, job_assets, session_of, sync
 from tracker_dagster.operations.runs import RunReport, materialised_days
 from tracker_dagster.operations.workplace import RunFailedError, Workplace
@@ -169,6 +171,8 @@ def make(
         assets=names,
         run_config=choice.run_config(names),
         now=now,
+        # Only the daily run itself opens what it promotes.
+        tags={LANE_TAG: "manual", OPEN_TAG: "none"},
     )
     if not report.success:
         raise RunFailedError(f"{', '.join(assets)} of {session}: the run failed")

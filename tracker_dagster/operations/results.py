@@ -1,0 +1,191 @@
+"""What a command shows of the tables: picks, promotions, health, comparison, as rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import RenderableType
+from rich.table import Table as RichTable
+
+from tracker_dagster.reports.summary import SECTIONS
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.captured import COLLECTION_GAPS
+from tracker_dagster.schemas.decisions import (
+    CONTRACT_HEALTH,
+    MODEL_COMPARES,
+    PROMOTIONS,
+    WEEKLY_PICKS,
+)
+from tracker_dagster.warehouse import Warehouse
+
+NOTHING = "[dim]–[/]"
+SUMMARY_FILE = "summary.md"
+_SNAPSHOT = "snapshot"
+
+
+def _dollars(value: float) -> str:
+    return f"{value:,.2f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}"
+
+
+_FORMATS: Mapping[str, Callable[[Any], str]] = {
+    **dict.fromkeys(
+        ("price", "pack_100_cost", "strike", "premium_100", "est_weekly_prem_100", "cash_after",
+         "stock_price", "bid", "ask", "mid", "total_pnl"),
+        _dollars,
+    ),
+    **dict.fromkeys(("premium_yield", "premium_captured"), _percent),
+    **dict.fromkeys(("rank_score", "rank_score_adjusted"), lambda value: f"{value:.3f}"),
+}  # fmt: skip
+
+
+def as_table(frame: pl.DataFrame, columns: Sequence[str], title: str) -> RichTable:
+    """Chosen columns of a frame; numbers right-aligned, a dash where a value is missing."""
+    table = RichTable(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        numeric = frame.schema[name].is_numeric()
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in frame.select(columns).iter_rows(named=True):
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
+    return table
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return NOTHING
+    if formatter := _FORMATS.get(name):
+        return formatter(value)
+    if isinstance(value, datetime):
+        return f"{value:%H:%M} UTC"
+    return str(value)
+
+
+def decision(warehouse: Warehouse, table: Table, day: date) -> pl.DataFrame:
+    """The day's rows of one decision: the snapshot's where there is one, its latest."""
+    rows = warehouse.read(table, first=day, last=day)
+    if rows.is_empty():
+        return rows
+    snapshot = rows.filter(pl.col("basis") == _SNAPSHOT)
+    chosen = snapshot if snapshot.height else rows
+    return chosen.filter(pl.col("decision_at") == chosen["decision_at"].max())
+
+
+def picks(warehouse: Warehouse, day: date, most: int = 15) -> list[RenderableType]:
+    """The best picks of the day, and why other tickers have none."""
+    rows = decision(warehouse, WEEKLY_PICKS, day)
+    picked = rows.filter(pl.col("status") == "picked").sort("rank")
+    shown: list[RenderableType] = []
+    if picked.height:
+        columns = (
+            "rank", "ticker", "lane", "price", "pack_100_cost", "expiry", "strike",
+            "est_weekly_prem_100", "premium_yield", "rank_score",
+        )  # fmt: skip
+        title = f"Picks of {day} ({picked['basis'][0]}): {picked.height}"
+        shown.append(as_table(picked.head(most), columns, title))
+    else:
+        shown.append(f"No picks on {day}.")
+    missing = rows.filter(pl.col("status") == "missing")
+    if missing.height:
+        reasons = (
+            missing.group_by("stage", "reason")
+            .agg(pl.len().alias("tickers"), pl.col("ticker").sort().str.join(" ").alias("which"))
+            .sort("tickers", "stage", "reason", descending=[True, False, False])
+        )
+        title = f"Without a pick: {missing.height}"
+        shown.append(as_table(reasons, ("stage", "tickers", "reason", "which"), title))
+    return shown
+
+
+def promotions(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """What was promoted and why the rest was not."""
+    rows = decision(warehouse, PROMOTIONS, day)
+    if rows.is_empty():
+        return [f"No promotions were decided on {day}."]
+    promoted = rows.filter(pl.col("decision") == "promote").sort("rank")
+    shown: list[RenderableType] = []
+    head = rows.row(0, named=True)
+    asked = f"seed {head['seed']:,.0f}, lane {head['lane_filter']}, top {head['top_n']}"
+    if promoted.height:
+        columns = (
+            "ticker", "symbol", "lane", "strike", "expiry", "premium_100", "premium_yield",
+            "pack_100_cost", "cash_after", "reason",
+        )  # fmt: skip
+        shown.append(as_table(promoted, columns, f"Promoted {day} ({asked})"))
+    else:
+        shown.append(f"Nothing was promoted on {day} ({asked}).")
+    others = rows.filter(pl.col("decision") != "promote")
+    if others.height:
+        reasons = (
+            others.group_by("decision", "reason")
+            .agg(pl.len().alias("picks"), pl.col("ticker").sort().str.join(" ").alias("which"))
+            .sort("picks", "reason", descending=[True, False])
+        )
+        why = ("decision", "reason", "picks", "which")
+        shown.append(as_table(reasons, why, f"Not promoted: {others.height}"))
+    return shown
+
+
+def health(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """Open positions at the latest slot of the day."""
+    rows = warehouse.read(CONTRACT_HEALTH, first=day, last=day)
+    if rows.is_empty():
+        return [f"No open positions were checked on {day}."]
+    slot: datetime = rows["slot"].max()  # type: ignore[assignment]
+    latest = rows.filter(pl.col("slot") == slot).sort("ticker", "symbol")
+    columns = (
+        "ticker", "symbol", "quantity", "dte", "stock_price", "mid", "premium_captured",
+        "total_pnl", "recommendation", "anomalies",
+    )  # fmt: skip
+    title = f"Contract health {day} {slot:%H:%M} UTC"
+    return [as_table(latest, columns, title)]
+
+
+def comparison(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """Where the gated and the weighted model decide otherwise than the baseline."""
+    rows = decision(warehouse, MODEL_COMPARES, day)
+    if rows.is_empty():
+        return [f"Nothing was compared on {day}: there are no picks."]
+    changed = rows.filter(pl.col("decision_changed") | pl.col("strike_changed"))
+    per_model = rows.group_by("model").agg(
+        pl.col("decision").eq("promote").sum().alias("promoted"),
+        pl.col("decision_changed").sum(),
+        pl.col("strike_changed").sum(),
+    )
+    columns = ("model", "promoted", "decision_changed", "strike_changed")
+    shown: list[RenderableType] = [as_table(per_model.sort("model"), columns, f"Models on {day}")]
+    if changed.height:
+        what = ("model", "ticker", "decision", "strike", "rank_score_adjusted", "reason")
+        shown.append(as_table(changed.sort("ticker", "model"), what, "Changed decisions"))
+    else:
+        shown.append("No decision and no strike changes between the models.")
+    return shown
+
+
+def gaps(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """Captures of the day that are missing."""
+    rows = warehouse.read(COLLECTION_GAPS, first=day, last=day)
+    if rows.is_empty():
+        return []
+    columns = ("dataset", "slot", "subject", "reason")
+    return [as_table(rows.head(10), columns, f"Gaps on {day}: {rows.height}")]
+
+
+def summary_path(reports_dir: Path) -> str:
+    """The latest summary's path, relative to the current folder where it lies below it."""
+    path = (reports_dir / SUMMARY_FILE).resolve()
+    here = Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def missing_sections(markdown: str) -> list[str]:
+    """Sections of the summary that a report lacks, by their titles."""
+    lines = set(markdown.splitlines())
+    wanted = [f"## {number}. {title}" for number, title in enumerate(SECTIONS, start=1)]
+    return [line for line in wanted if line not in lines]
