@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from tracker_dagster.schemas.base import sql_type
+
 
 def content_hash(frame: pl.DataFrame, *, label: str, constant: Collection[str] = ()) -> str:
     """SHA-256 over the values of ``frame`` in row and column order, as hexadecimal.
@@ -23,7 +25,7 @@ def content_hash(frame: pl.DataFrame, *, label: str, constant: Collection[str] =
     """
     digest = hashlib.sha256(f"{label}\0{frame.height}".encode())
     for series in frame.iter_columns():
-        digest.update(f"\0{series.name}\0{series.dtype}\0".encode())
+        digest.update(f"\0{series.name}\0{sql_type(series.dtype)}\0".encode())
         once = series.name in constant and series.len() > 0
         _update(digest, series.head(1) if once else series)
     return digest.hexdigest()
