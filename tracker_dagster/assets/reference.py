@@ -43,10 +43,10 @@ def option_contracts(run: DayRun) -> Outcome:
 
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         frames = list(pool.map(fetch, underlyings))
-    rows = pl.concat(frames)
+    rows = pl.concat(frames).rename({"underlying": "vendor_underlying"})
     parsed = rows.with_columns(option_symbol_columns()).with_columns(
         # The vendor's own word for the underlying beats what the root suggests.
-        underlying=pl.coalesce("underlying_ticker", "underlying"),
+        underlying=pl.coalesce("vendor_underlying", "underlying"),
         is_standard=~pl.col("is_adjusted").fill_null(True)
         & (pl.col("shares_per_contract") == 100)
         & pl.col("additional_underlyings").is_null(),

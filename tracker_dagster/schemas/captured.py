@@ -57,7 +57,7 @@ class OptionChain(dy.Schema):
     )
     open_interest = count("open interest at the end of the session before", "contracts")
     implied_volatility = number("vendor's implied volatility, 1.00 = 100 %", "per year", above=0)
-    delta = number("vendor's delta", "per USD", at_least=-1.0001, at_most=1.0001)
+    delta = number("vendor's delta; past 1 where a contract delivers more", "per USD")
     gamma = number("vendor's gamma", "per USD squared")
     theta = number("vendor's theta", "USD per calendar day")
     vega = number("vendor's vega", "USD per volatility point")
@@ -68,6 +68,12 @@ class OptionChain(dy.Schema):
     )
     underlying_price = price("price of the underlying that came with the row", nullable=True)
     underlying_at = instant("time of that price")
+
+    @dy.rule()
+    def delta_within_one(cls) -> pl.Expr:
+        """A standard contract moves at most as much as its underlying."""
+        inside = pl.col("delta").abs() <= 1.0001
+        return ~pl.col("is_standard") | pl.col("delta").is_null() | inside
 
     @dy.rule()
     def not_expired(cls) -> pl.Expr:

@@ -13,6 +13,7 @@ from tracker_dagster.marketsim.server import (
     options,
     reference,
     snapshots,
+    universal,
 )
 from tracker_dagster.marketsim.server.bucket import Bucket
 from tracker_dagster.marketsim.server.faults import FaultyTransport
@@ -30,6 +31,7 @@ _ROUTES: tuple[tuple[str, Handler], ...] = (
     ("/v3/reference/options/contracts/{ticker}", options.contract),
     ("/v3/snapshot/options/{underlying}", options.chain_snapshot),
     ("/v3/snapshot/options/{underlying}/{contract}", options.contract_snapshot),
+    ("/v3/snapshot", universal.universal),
     ("/v3/snapshot/indices", snapshots.indices),
     ("/v2/snapshot/locale/us/markets/stocks/tickers", snapshots.stocks),
     ("/v2/snapshot/locale/us/markets/stocks/tickers/{ticker}", snapshots.stock),

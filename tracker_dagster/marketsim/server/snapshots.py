@@ -46,7 +46,8 @@ def _days(call: Call) -> tuple[date | None, date]:
     return (day if is_session(day) else None), previous_session(day)
 
 
-def _stock_row(call: Call, ticker: str) -> Row:
+def stock_row(call: Call, ticker: str) -> Row:
+    """One stock as the older snapshot (``/v2``) lays it out."""
     world, until = call.sim.world, call.visible_until
     today, before = _days(call)
     previous = world.day_bar(ticker, before)
@@ -107,7 +108,7 @@ def stocks(call: Call) -> Row:
     world = call.sim.world
     asked = call.text("tickers")
     names = world.stock_tickers if asked is None else sorted(set(asked.split(",")))
-    rows = [_stock_row(call, ticker) for ticker in names if world.has_stock(ticker)]
+    rows = [stock_row(call, ticker) for ticker in names if world.has_stock(ticker)]
     return {
         "status": call.sim.plan.aggregate_status,
         "request_id": call.request_id,
@@ -126,11 +127,12 @@ def stock(call: Call) -> Row:
     return {
         "status": call.sim.plan.aggregate_status,
         "request_id": call.request_id,
-        "ticker": _stock_row(call, ticker),
+        "ticker": stock_row(call, ticker),
     }
 
 
-def _index_row(call: Call, symbol: str) -> Row:
+def index_row(call: Call, symbol: str) -> Row:
+    """One index, or the vendor's error element for an unknown one."""
     name = symbol.removeprefix("I:")
     if not symbol.startswith("I:") or name not in INDICES:
         return {"ticker": symbol, "error": "NOT_FOUND", "message": "Ticker not found."}
@@ -184,5 +186,5 @@ def indices(call: Call) -> Row:
         names = [f"I:{name}" for name in sorted(INDICES) if test(f"I:{name}")]
     names.sort(reverse=call.text("order") == "desc")
     page: Page = page_of(call, [{"ticker": name} for name in names], offset, size)
-    rows = [_index_row(call, row["ticker"]) for row in page.rows]
+    rows = [index_row(call, row["ticker"]) for row in page.rows]
     return listing(call, Page(rows, page.next_url))
