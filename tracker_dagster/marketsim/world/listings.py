@@ -119,7 +119,7 @@ class Listings:
     def _stock_class(self, ticker: str) -> OptionClass:
         stock = self.world.universe[ticker]
         daily = ticker in ("SPY", "QQQ", "IWM")
-        rungs = (34, 26, 22) if ticker == "SPY" else (4, 3, 3) if daily else (6, 4, 3)
+        rungs = (23, 18, 15) if ticker == "SPY" else (3, 2, 2) if daily else (5, 3, 2)
         return OptionClass(
             ticker,
             ticker,
@@ -139,8 +139,10 @@ class Listings:
                 name, f"I:{name}", "VIX", 0.95, index.popularity, True, False, False, (9, 7, 5)
             )
         base = {"SPX": 0.15, "NDX": 0.19, "RUT": 0.20}[name]
+        daily = name == "SPX"
+        rungs = (3, 2, 2) if daily else (3, 3, 2)
         return OptionClass(
-            name, f"I:{name}", "INDEX", base, index.popularity, True, name == "SPX", True, (4, 3, 3)
+            name, f"I:{name}", "INDEX", base, index.popularity, True, daily, True, rungs
         )
 
     def chain(self, underlying: str, day: date) -> Chain:
@@ -285,7 +287,7 @@ def _expirations(option_class: OptionClass, week: date) -> list[tuple[date, date
 def weeklies_ahead(after: date, count: int) -> list[date]:
     """Up to ``count`` weekly expirations after ``after``; fewer where the calendar ends."""
     found: list[date] = []
-    while len(found) < count and after + timedelta(days=7) < last_session():
+    while len(found) < count and after < last_session():
         after = weekly_expiry(after)
         found.append(after)
     return found

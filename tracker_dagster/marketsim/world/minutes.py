@@ -71,10 +71,10 @@ class Bars:
             return self
         return Bars(
             self.start,
-            *(
-                np.round(getattr(self, name) / price, 6)
-                for name in ("open", "high", "low", "close")
-            ),
+            np.round(self.open / price, 6),
+            np.round(self.high / price, 6),
+            np.round(self.low / price, 6),
+            np.round(self.close / price, 6),
             self.volume * price,
             self.transactions,
         )
