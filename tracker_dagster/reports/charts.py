@@ -69,7 +69,7 @@ def line_chart(frame: pl.DataFrame, x: str, y: str, title: str, *, by: str | Non
         part = part.gather_every(max(1, len(part) // _MOST_POINTS))
         values = part[y].cast(pl.Float64).to_numpy()
         axes.plot(part[x].to_list(), values, linewidth=1.2, label=name, color=None if by else _INK)
-    if by and len(groups) <= 8:
+    if by and 0 < len(groups) <= 8:
         axes.legend(fontsize=8, frameon=False)
     figure.autofmt_xdate()
     return _image(_say_if_empty(figure, axes, frame), title)

@@ -1,0 +1,153 @@
+"""Split adjustment and daily statistics against hand-computed and slow versions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from datetime import date, timedelta
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from tracker_dagster.analytics import returns
+from tracker_dagster.schemas.market import STOCK_DAY_AGGS
+from tracker_dagster_tests.strategy.worlds import actions
+
+
+def bars(closes: list[float], first: date = date(2014, 6, 2), ticker: str = "AAPL") -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "ticker": [ticker] * len(closes),
+            "trade_date": [first + timedelta(days=n) for n in range(len(closes))],
+            "open": closes,
+            "high": closes,
+            "low": closes,
+            "close": closes,
+            "volume": [700.0] * len(closes),
+        }
+    )
+
+
+def split(ex_date: date, before: float, after: float, ticker: str = "AAPL") -> dict[str, object]:
+    return {"ticker": ticker, "action": "split", "ex_date": ex_date,
+            "split_from": before, "split_to": after}  # fmt: skip
+
+
+def test_a_seven_for_one_split_leaves_no_jump_and_the_stored_rows_as_traded() -> None:
+    stored = bars([644.0, 645.57, 93.70, 94.25])
+    as_traded = stored.clone()
+    known = actions([split(date(2014, 6, 4), 1, 7)], day=date(2014, 6, 4))
+    adjusted = returns.adjust_for_splits(stored, known, date(2014, 6, 5))
+    assert adjusted["close"].to_list() == pytest.approx([92.0, 92.2242857, 93.70, 94.25])
+    assert adjusted["volume"].to_list() == pytest.approx([4900.0, 4900.0, 700.0, 700.0])
+    assert np.abs(returns.log_returns(adjusted["close"].to_numpy())).max() < 0.02
+    assert_frame_equal(stored, as_traded)
+
+
+def test_a_split_that_has_not_executed_changes_nothing() -> None:
+    known = actions([split(date(2014, 6, 4), 1, 7)], day=date(2014, 6, 2))
+    adjusted = returns.adjust_for_splits(bars([644.0, 645.57]), known, date(2014, 6, 3))
+    assert adjusted["close"].to_list() == [644.0, 645.57]
+
+
+def test_a_split_seen_on_many_sessions_counts_once() -> None:
+    row = split(date(2014, 6, 4), 1, 7)
+    seen = pl.concat([actions([row], day=date(2014, 6, day)) for day in (2, 3, 4)])
+    adjusted = returns.adjust_for_splits(bars([70.0, 70.0, 10.0]), seen, date(2014, 6, 4))
+    assert adjusted["close"].to_list() == pytest.approx([10.0, 10.0, 10.0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.sampled_from([(1, 2), (1, 7), (10, 1), (2, 3)])),
+        max_size=4,
+        unique_by=lambda item: item[0],
+    ),
+    st.integers(0, 10),
+    st.randoms(use_true_random=False),
+)
+def test_adjustment_agrees_with_one_bar_at_a_time(splits, as_of, random) -> None:  # type: ignore[no-untyped-def]
+    first = date(2020, 1, 1)
+    history = pl.concat([bars([float(100 + n) for n in range(10)], first, t) for t in "AB"])
+    when = first + timedelta(days=as_of)
+    rows = [split(first + timedelta(days=n), a, b, ticker="A") for n, (a, b) in splits]
+    random.shuffle(rows)
+    known = (
+        actions(rows, day=date(2020, 1, 2))
+        if rows
+        else actions(
+            [{"ticker": "A", "action": "dividend", "ex_date": first, "cash_amount": 1.0}],
+            day=date(2020, 1, 2),
+        )
+    )
+    adjusted = returns.adjust_for_splits(history, known, when)
+    for ticker, day, close in adjusted.select("ticker", "trade_date", "close").iter_rows():
+        expected = 100.0 + (day - first).days
+        for n, (before, after) in splits:
+            ex_date = first + timedelta(days=n)
+            if ticker == "A" and day < ex_date <= when:
+                expected *= before / after
+        assert close == pytest.approx(expected)
+
+
+def test_statistics_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    closes = list(100 * np.exp(np.cumsum(rng.normal(0.001, 0.02, 60))))
+    row = returns.return_statistics(bars(closes)).row(0, named=True)
+    logs = [math.log(b / a) for a, b in pairwise(closes)]
+    deviation = statistics.stdev(logs)
+    assert row["annual_volatility"] == pytest.approx(deviation * math.sqrt(252))
+    assert row["sharpe"] == pytest.approx(statistics.mean(logs) / deviation * math.sqrt(252))
+    assert row["daily_move"] == pytest.approx(statistics.stdev(logs[-21:]))
+    worst = max(1 - low / max(closes[: n + 1]) for n, low in enumerate(closes))
+    assert row["max_drawdown"] == pytest.approx(worst)
+    fives = sorted(math.log(b / a) for a, b in zip(closes, closes[5:], strict=False))
+    position = 0.10 * (len(fives) - 1)
+    low = int(position)
+    tenth = fives[low] + (position - low) * (fives[low + 1] - fives[low])
+    assert row["downside_5d"] == pytest.approx(tenth)
+    recent = closes[-20:]
+    mean = statistics.mean(recent)
+    slope = sum((n - 9.5) * (close - mean) for n, close in enumerate(recent)) / 665.0
+    assert row["regime"] == pytest.approx(slope / mean)
+    assert row["stats_reason"] is None
+    assert 0 <= row["return_entropy"] <= 1
+
+
+def test_too_few_closes_give_null_and_say_why() -> None:
+    row = returns.return_statistics(bars([10.0 + n for n in range(19)])).row(0, named=True)
+    assert row["annual_volatility"] is None
+    assert row["max_drawdown"] is None
+    assert row["stats_reason"] == "19 closes, 20 needed"
+    enough = returns.return_statistics(bars([10.0 + n for n in range(20)])).row(0, named=True)
+    assert enough["annual_volatility"] is not None
+
+
+def test_only_the_lookback_counts_and_row_order_does_not() -> None:
+    rng = np.random.default_rng(4)
+    closes = list(50 * np.exp(np.cumsum(rng.normal(0, 0.03, 80))))
+    whole = bars(closes)
+    tail = returns.return_statistics(whole.tail(40))
+    assert_frame_equal(returns.return_statistics(whole, lookback=40), tail)
+    assert_frame_equal(returns.return_statistics(whole.sample(fraction=1, shuffle=True, seed=1),
+                                                 lookback=40), tail)  # fmt: skip
+
+
+def test_entropy_is_one_for_even_bins_and_zero_for_a_single_value() -> None:
+    assert returns.normalised_entropy(np.arange(200.0)) == pytest.approx(1.0)
+    assert returns.normalised_entropy(np.zeros(50)) == pytest.approx(0.0)
+    assert returns.normalised_entropy(np.arange(200.0) / 1e6) == pytest.approx(1.0)
+
+
+def test_expected_move_grows_with_the_square_root_of_time() -> None:
+    assert returns.expected_move(200.0, 0.01, 4) == pytest.approx(4.0)
+
+
+def test_statistics_accept_the_tables_columns() -> None:
+    assert returns.return_statistics(STOCK_DAY_AGGS.empty()).is_empty()

@@ -1,0 +1,207 @@
+"""Structure gates: estimators against independent ones, false alarms, and what must be found."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from scipy.signal import lfilter, welch
+from scipy.stats import binom
+
+from tracker_dagster import trading_calendar
+from tracker_dagster.analytics import structure
+from tracker_dagster.analytics.structure import StructureSettings
+
+DAY = date(2025, 6, 11)
+DECISION_AT = trading_calendar.decision_time(DAY)
+SETTINGS = StructureSettings()
+MINUTES = [
+    (day, minute)
+    for day in structure.bar_sessions(DECISION_AT)
+    for minute in trading_calendar.session_minutes(day)
+]
+
+
+def bars_of(returns: np.ndarray, ticker: str = "AAA") -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "trade_date": [day for day, _ in MINUTES],
+            "ticker": [ticker] * len(MINUTES),
+            "start": [minute for _, minute in MINUTES],
+            "available_at": [minute + timedelta(minutes=1) for _, minute in MINUTES],
+            "is_regular": [True] * len(MINUTES),
+            "close": 100 * np.exp(np.cumsum(returns)),
+        }
+    )
+
+
+def noise(seed: int, count: int = len(MINUTES)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 5e-4, count)
+
+
+def row_of(bars: pl.DataFrame) -> dict[str, object]:
+    return structure.structure_features(bars, ["AAA"], DECISION_AT).row(0, named=True)
+
+
+def test_spectral_entropy_agrees_with_scipys_welch() -> None:
+    series = lfilter([1], [1, -0.4], noise(1, 1950))
+    cut = structure._cut(series[None, :], 32)
+    _, power = welch(series, window="hann", nperseg=32, noverlap=16, detrend="constant")
+    share = power[1:] / power[1:].sum()
+    expected = -(share * np.log(share)).sum() / np.log(16)
+    assert structure.spectral_entropy(cut)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_roughness_agrees_with_a_slow_madogram() -> None:
+    sessions = [noise(2, 390), noise(3, 210)]
+    lags = (1, 2, 4, 8, 16)
+    logs = []
+    for lag in lags:
+        steps = []
+        for part in sessions:
+            path = [0.0]
+            for step in part:
+                path.append(path[-1] + step)
+            steps += [abs(path[n + lag] - path[n]) for n in range(len(path) - lag)]
+        logs.append(np.log(sum(steps) / len(steps)))
+    slope = np.polyfit(np.log(lags), logs, 1)[0]
+    assert structure.fractal_roughness(sessions, lags) == pytest.approx(2 - slope)
+
+
+def test_a_random_walk_has_dimension_one_and_a_half() -> None:
+    assert structure.fractal_roughness([noise(4, 200_000)], SETTINGS.lags) == pytest.approx(
+        1.5, abs=0.01
+    )
+
+
+def false_alarms(make_sessions, trials: int) -> int:  # type: ignore[no-untyped-def]
+    found = 0
+    for seed in range(trials):
+        p = structure.surrogate_test(make_sessions(seed), seed, SETTINGS)
+        found += min(p["fft_p_value"], p["fractal_p_value"]) <= SETTINGS.alpha / 2 + 1e-12
+    return found
+
+
+def iid(seed: int) -> list[np.ndarray]:
+    return [noise(1000 + 7 * seed + n, 389) for n in range(5)]
+
+
+def garch_with_a_u_shaped_day(seed: int) -> list[np.ndarray]:
+    """Independent signs, but volatility that clusters, and is high at open and close."""
+    rng = np.random.default_rng(50_000 + seed)
+    clock = np.linspace(-1, 1, 389)
+    shape = 0.6 + 1.4 * clock**2
+    sessions = []
+    variance = 1.0
+    for _ in range(5):
+        shocks = rng.standard_t(5, 389) / np.sqrt(5 / 3)
+        out = np.empty(389)
+        for n, shock in enumerate(shocks):
+            out[n] = np.sqrt(variance) * shock
+            variance = 0.05 + 0.15 * out[n] ** 2 + 0.80 * variance
+        sessions.append(out * shape * 5e-4)
+    return sessions
+
+
+@pytest.mark.parametrize("null", [iid, garch_with_a_u_shaped_day])
+def test_false_alarms_stay_within_alpha(null) -> None:  # type: ignore[no-untyped-def]
+    trials = 120
+    found = false_alarms(null, trials)
+    # Above this count a rate of 5 % would be seen once in a thousand runs.
+    assert found <= binom.ppf(0.999, trials, SETTINGS.alpha)
+    assert found > 0
+
+
+def test_a_turning_series_is_found() -> None:
+    found = false_alarms(lambda seed: [lfilter([1], [1, 0.25], s) for s in iid(seed)], 20)
+    assert found >= 19
+
+
+def test_a_trending_series_is_found() -> None:
+    found = false_alarms(lambda seed: [lfilter([1], [1, -0.25], s) for s in iid(seed)], 20)
+    assert found >= 19
+
+
+def test_an_oscillation_is_found_by_its_spectrum() -> None:
+    wave = 4e-4 * np.sin(2 * np.pi * np.arange(len(MINUTES)) / 8)
+    row = row_of(bars_of(noise(9) + wave))
+    assert row["fft_status"] == "unstable"
+    assert row["spectral_entropy"] < 0.99
+
+
+def test_rerunning_and_reordering_change_nothing() -> None:
+    bars = pl.concat([bars_of(noise(10)), bars_of(noise(11), "BBB")])
+    once = structure.structure_features(bars, ["AAA", "BBB"], DECISION_AT)
+    shuffled = bars.sample(fraction=1, shuffle=True, seed=3)
+    assert_frame_equal(structure.structure_features(shuffled, ["BBB", "AAA"], DECISION_AT), once)
+    alone = structure.structure_features(bars, ["AAA"], DECISION_AT)
+    assert_frame_equal(alone, once.filter(pl.col("ticker") == "AAA"))
+
+
+def test_nothing_after_the_decision_is_used() -> None:
+    bars = bars_of(noise(12))
+    later = bars.with_columns(
+        close=pl.when(pl.col("start") >= DECISION_AT).then(1e6).otherwise("close")
+    )
+    assert later["close"].max() == 1e6
+    known = bars.filter(pl.col("available_at") <= DECISION_AT)
+    expected = structure.structure_features(known, ["AAA"], DECISION_AT)
+    assert_frame_equal(structure.structure_features(later, ["AAA"], DECISION_AT), expected)
+
+
+def test_bars_that_arrive_late_are_not_used() -> None:
+    bars = bars_of(noise(13)).with_columns(available_at=pl.col("available_at") + timedelta(days=1))
+    row = row_of(bars)
+    assert row["bars_1m_count"] == sum(day < DAY for day, _ in MINUTES) - sum(
+        day < DAY and minute + timedelta(days=1, minutes=1) > DECISION_AT for day, minute in MINUTES
+    )
+
+
+def test_overnight_jumps_are_not_returns() -> None:
+    returns = noise(14)
+    calm = row_of(bars_of(returns))
+    first_of_day = [n for n, (day, _) in enumerate(MINUTES) if n and MINUTES[n - 1][0] != day]
+    jumpy = returns.copy()
+    jumpy[first_of_day] += 0.2
+    moved = row_of(bars_of(jumpy))
+    for column in ("spectral_entropy", "fractal_roughness", "fft_p_value", "fractal_p_value"):
+        assert moved[column] == pytest.approx(calm[column])
+
+
+@pytest.mark.parametrize(
+    ("kept", "status", "gate"),
+    [
+        (119, "insufficient_history", "insufficient_history"),
+        (120, "intraday_ok", "stable"),
+        (389, "intraday_ok", "stable"),
+        (390, "daily_stable", "stable"),
+        (1949, "daily_stable", "stable"),
+        (1950, "weekly_stable", "stable"),
+        (2300, "weekly_stable", "stable"),
+    ],
+)
+def test_the_ladder(kept: int, status: str, gate: str) -> None:
+    known = bars_of(noise(15)).filter(pl.col("available_at") <= DECISION_AT)
+    row = row_of(known.tail(kept))
+    assert row["bars_1m_count"] == min(kept, 1950)
+    assert row["history_status"] == status
+    assert row["fractal_status"] == gate
+    if gate == "insufficient_history":
+        assert row["spectral_entropy"] is None
+        assert "119 bars" in str(row["reason"])
+
+
+def test_five_sessions_worth_of_bars_are_known_ten_minutes_before_the_close() -> None:
+    assert row_of(bars_of(noise(16)))["history_status"] == "weekly_stable"
+
+
+def test_a_ticker_without_bars_and_one_that_never_moves_say_so() -> None:
+    flat = bars_of(np.zeros(len(MINUTES)))
+    rows = structure.structure_features(flat, ["AAA", "ZZZ"], DECISION_AT).to_dicts()
+    assert rows[0]["fft_status"] == "insufficient_history"
+    assert rows[0]["reason"] == "prices do not move, or no session is long enough"
+    assert rows[1]["bars_1m_count"] == 0
+    assert rows[1]["reason"] == "0 bars, 120 needed"

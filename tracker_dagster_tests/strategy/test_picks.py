@@ -1,0 +1,389 @@
+"""Weekly picks on both bases: the right contract, a stated reason for none, and no foresight."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from tracker_dagster import trading_calendar
+from tracker_dagster.schemas.decisions import LANES, WEEKLY_PICKS
+from tracker_dagster.strategy.picks import weekly_picks, weekly_picks_from_day_files
+from tracker_dagster.strategy.settings import PickSettings
+from tracker_dagster_tests.strategy import worlds
+from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
+
+PRICES = {"SPY": 520.0, "AAA": 50.0, "BBB": 120.0, "CCC": 30.0, "EEE": 45.0}
+VOLS = {"SPY": 0.13, "AAA": 0.30, "BBB": 0.40, "CCC": 0.80, "EEE": 0.24}
+DRIFTS = {"AAA": 0.9, "SPY": 0.2}
+CATEGORIES = {"SPY": "ETF", "AAA": "GROWTH", "BBB": "SEMIS", "CCC": "CRYPTO", "EEE": "BANK"}
+SESSION_BEFORE = trading_calendar.previous_session(DAY)
+MORNING = datetime.combine(DAY, time(11, 15), trading_calendar.EASTERN)
+
+
+def world(**changes: Any) -> dict[str, Any]:
+    base = {
+        "universe": worlds.universe(CATEGORIES),
+        "chain": worlds.chain(PRICES, VOLS),
+        "prices": worlds.last_prices(PRICES),
+        "bars": worlds.daily(PRICES, VOLS, drifts=DRIFTS),
+        "structure": worlds.structure(list(PRICES)),
+        "corporate_actions": worlds.no_actions(),
+        "earnings": worlds.earnings([{"ticker": "AAA", "report_date": date(2025, 6, 12)}]),
+        "day": DAY,
+        "decision_at": DECISION_AT,
+    }
+    return {**base, **changes}
+
+
+def day_file_world(**changes: Any) -> dict[str, Any]:
+    base = world()
+    base["option_bars"] = worlds.option_bars(base.pop("chain"), SESSION_BEFORE)
+    base.pop("prices")
+    base["decision_at"] = MORNING.astimezone(trading_calendar.UTC)
+    base["structure"] = worlds.structure(
+        list(PRICES),
+        day=SESSION_BEFORE,
+        decision_at=trading_calendar.decision_time(SESSION_BEFORE),
+    )
+    return {**base, **changes}
+
+
+def row(frame: pl.DataFrame, ticker: str) -> dict[str, Any]:
+    return frame.row(by_predicate=pl.col("ticker") == ticker, named=True)
+
+
+def change(frame: pl.DataFrame, test: pl.Expr, **values: pl.Expr) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.when(test).then(value).otherwise(pl.col(name)).cast(frame.schema[name]).alias(name)
+        for name, value in values.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def picks() -> pl.DataFrame:
+    return weekly_picks(**world())
+
+
+def test_every_row_keeps_the_schemas_rules(picks: pl.DataFrame) -> None:
+    for frame in (picks, weekly_picks_from_day_files(**day_file_world())):
+        good, failures = WEEKLY_PICKS.schema.filter(frame)
+        assert failures.counts() == {}
+        assert good.height == len(PRICES)
+
+
+def test_every_lane_is_reachable_with_a_pick(picks: pl.DataFrame) -> None:
+    picked = picks.filter(pl.col("status") == "picked")
+    assert set(picked["lane"]) == set(LANES)
+
+
+def test_the_numbers_of_a_pick_by_hand(picks: pl.DataFrame) -> None:
+    pick = row(picks, "AAA")
+    assert pick["expiry"] == EXPIRY
+    assert pick["dte"] == 4
+    assert pick["pack_100_cost"] == 5000.0
+    assert pick["cost_bucket"] == "<= 5k"
+    assert pick["strike"] == 51.0
+    mid = pick["mid"]
+    assert pick["est_weekly_prem_100"] == pytest.approx(100 * mid, abs=0.005)
+    assert pick["premium_at_bid_100"] == pytest.approx(98 * mid, abs=0.006)
+    assert pick["premium_yield"] == pytest.approx(mid / 50)
+    assert pick["annualised_yield"] == pytest.approx(mid / 50 * 365 / 4)
+    assert pick["otm_pct"] == pytest.approx(0.02)
+    assert pick["break_even"] == pytest.approx(50 - mid)
+    assert pick["if_called_return"] == pytest.approx((1 + mid) / 50)
+    assert pick["spread_pct"] == pytest.approx(0.04)
+    assert pick["lane"] == "SAFE_HIGH_PAYOUT"
+    assert pick["strike_source"] == "delta_target (vendor)"
+
+
+def test_the_strike_is_nearest_to_the_lanes_delta(picks: pl.DataFrame) -> None:
+    for pick in picks.filter(pl.col("status") == "picked").to_dicts():
+        chosen = abs(pick["delta"] - pick["target_delta"])
+        others = json.loads(pick["alternatives"])
+        assert others[0]["symbol"] == pick["symbol"]
+        assert chosen <= min(abs(other["delta"] - pick["target_delta"]) for other in others) + 1e-7
+
+
+def test_ranks_follow_the_score_and_components_share_a_scale(picks: pl.DataFrame) -> None:
+    picked = picks.filter(pl.col("status") == "picked").sort("rank")
+    assert picked["rank"].to_list() == list(range(1, len(picked) + 1))
+    assert picked["rank_score"].is_sorted(descending=True)
+    weights = PickSettings().weights.normalised()
+    for pick in picked.to_dicts():
+        expected = sum((pick[name] or 0.0) * weight for name, weight in weights.items())
+        assert pick["rank_score"] == pytest.approx(expected)
+        assert all(0 <= pick[name] <= 1 for name in weights)
+
+
+def test_equal_scores_are_told_apart_by_name() -> None:
+    twins = {"AAA": 50.0, "ZZZ": 50.0}
+    vols = dict.fromkeys(twins, 0.3)
+    bars = worlds.daily({"AAA": 50.0}, {"AAA": 0.3})
+    bars = pl.concat([bars, bars.with_columns(ticker=pl.lit("ZZZ"))])
+    frame = weekly_picks(
+        **world(
+            universe=worlds.universe(dict.fromkeys(twins, "GROWTH")),
+            chain=worlds.chain(twins, vols),
+            prices=worlds.last_prices(twins),
+            bars=bars,
+            structure=worlds.structure(list(twins)),
+            earnings=None,
+        )
+    )
+    assert row(frame, "AAA")["rank"] == 1
+    assert row(frame, "ZZZ")["rank"] == 2
+    assert row(frame, "AAA")["rank_score"] == row(frame, "ZZZ")["rank_score"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_order_of_input_rows_never_matters(seed: int) -> None:
+    shuffled = {
+        name: value.sample(fraction=1, shuffle=True, seed=seed)
+        if isinstance(value, pl.DataFrame)
+        else value
+        for name, value in world().items()
+    }
+    assert_frame_equal(weekly_picks(**shuffled), weekly_picks(**world()))
+
+
+def test_nothing_that_came_later_is_used(picks: pl.DataFrame) -> None:
+    close = trading_calendar.session_on(DAY).close
+    future = {
+        "chain": worlds.chain({t: p * 2 for t, p in PRICES.items()}, VOLS, slot=close),
+        "prices": worlds.last_prices({t: p * 2 for t, p in PRICES.items()}, slot=close),
+        "bars": worlds.daily(PRICES, dict.fromkeys(VOLS, 2.0), day=DAY + timedelta(days=2))
+        .filter(pl.col("trade_date") >= DAY),
+        "structure": worlds.structure(
+            list(PRICES), unstable=list(PRICES), decision_at=close, day=DAY
+        ),
+        "corporate_actions": worlds.actions(
+            [{"ticker": "BBB", "action": "split", "ex_date": DAY, "split_from": 1.0,
+              "split_to": 2.0}], day=trading_calendar.next_session(DAY)),
+        "earnings": worlds.earnings([{"ticker": "BBB", "report_date": date(2025, 6, 12)}],
+                                    day=trading_calendar.next_session(DAY)),
+        "universe": worlds.universe({"NEW": "SPEC"}, day=trading_calendar.next_session(DAY)),
+    }  # fmt: skip
+    base = world()
+    with_future = {name: pl.concat([base[name], rows]) for name, rows in future.items()}
+    assert_frame_equal(weekly_picks(**{**base, **with_future}), picks)
+
+
+def test_a_ticker_without_price_chain_or_candidate_says_so() -> None:
+    stale = SLOT - timedelta(hours=1)
+    chain = worlds.chain(PRICES, VOLS).filter(pl.col("underlying") != "BBB")
+    chain = change(chain, pl.col("underlying") == "EEE", ask=pl.col("bid") * 2)
+    prices = worlds.last_prices(PRICES)
+    prices = change(prices, pl.col("ticker") == "AAA", price=pl.lit(None), status=pl.lit("HALTED"))
+    prices = change(prices, pl.col("ticker") == "CCC", price_at=pl.lit(stale))
+    frame = weekly_picks(**world(chain=chain, prices=prices))
+    assert (row(frame, "AAA")["stage"], row(frame, "AAA")["reason"]) == (
+        "price",
+        "missing_price: HALTED",
+    )
+    assert row(frame, "CCC")["reason"].startswith("stale_price")
+    assert row(frame, "CCC")["symbol"] is None
+    assert row(frame, "BBB")["stage"] == "chain"
+    assert row(frame, "EEE")["stage"] == "selection"
+    assert "spread" in row(frame, "EEE")["reason"]
+    assert row(frame, "SPY")["rank"] == 1
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"is_standard": pl.lit(value=False)},
+        {"quote_status": pl.lit("CROSSED"), "mid": pl.lit(None)},
+        {"quote_status": pl.lit("NO_BID"), "mid": pl.lit(None), "bid": pl.lit(None)},
+        {"quote_at": pl.lit(SLOT - timedelta(hours=3))},
+        {"open_interest": pl.lit(9)},
+        {"day_volume": pl.lit(0.0)},
+        {"ask": pl.col("bid") * 1.5},
+        {"expiry": pl.lit(EXPIRY + timedelta(days=7))},
+        {"right": pl.lit("P")},
+    ],
+    ids=lambda spoiled: "+".join(spoiled),
+)
+def test_a_spoiled_contract_is_never_picked(
+    picks: pl.DataFrame, spoiled: dict[str, pl.Expr]
+) -> None:
+    chosen = row(picks, "AAA")["symbol"]
+    chain = change(worlds.chain(PRICES, VOLS), pl.col("symbol") == chosen, **spoiled)
+    pick = row(weekly_picks(**world(chain=chain)), "AAA")
+    assert pick["symbol"] != chosen
+    assert pick["status"] == "missing" or pick["strike"] > 51.0
+
+
+def test_unknown_open_interest_and_volume_are_told_not_passed_over() -> None:
+    chain = worlds.chain(PRICES, VOLS).with_columns(
+        open_interest=pl.lit(None, dtype=pl.Int64), day_volume=pl.lit(None, dtype=pl.Float64)
+    )
+    pick = row(weekly_picks(**world(chain=chain)), "AAA")
+    assert pick["status"] == "picked"
+    assert set(json.loads(pick["gates_not_evaluated"])) == {"open_interest", "volume"}
+
+
+def test_without_vendor_deltas_our_own_from_its_volatility_choose_the_same() -> None:
+    frame = weekly_picks(**world(chain=worlds.chain(PRICES, VOLS, with_delta=False)))
+    pick = row(frame, "AAA")
+    assert pick["delta_source"] == "bsm_vendor_iv"
+    assert pick["strike"] == 51.0
+    assert pick["delta"] == pytest.approx(0.2696, abs=0.01)
+
+
+def test_without_delta_and_volatility_the_expected_move_chooses_and_says_so() -> None:
+    chain = worlds.chain(PRICES, VOLS, with_delta=False, with_iv=False)
+    pick = row(weekly_picks(**world(chain=chain)), "BBB")
+    assert pick["delta"] is None
+    assert pick["strike_source"] == "expected_move_target (no delta)"
+    assert "delta_band" in json.loads(pick["gates_not_evaluated"])
+    others = [other["strike"] for other in json.loads(pick["alternatives"])]
+    nearest = min(others, key=lambda strike: abs(strike - pick["target_strike"]))
+    assert pick["strike"] == nearest
+
+
+@pytest.mark.parametrize(
+    ("day", "expiry"),
+    [
+        (date(2025, 6, 13), date(2025, 6, 20)),
+        (date(2025, 4, 14), date(2025, 4, 17)),
+        (date(2025, 6, 30), date(2025, 7, 3)),
+    ],
+    ids=["friday takes the next week", "good friday", "fourth of july"],
+)
+def test_the_expiry_is_the_calendars(day: date, expiry: date) -> None:
+    decision_at = trading_calendar.decision_time(day)
+    slot = decision_at - timedelta(minutes=5)
+    frame = weekly_picks(
+        universe=worlds.universe({"AAA": "GROWTH"}, day),
+        chain=worlds.chain(
+            {"AAA": 50.0}, {"AAA": 0.4}, day=day, slot=slot,
+            expiries=[day, *trading_calendar.weekly_expiries(day, 3)],
+        ),
+        prices=worlds.last_prices({"AAA": 50.0}, slot=slot, day=day),
+        bars=worlds.daily({"AAA": 50.0}, {"AAA": 0.4}, day=day),
+        structure=worlds.structure(["AAA"], day=day, decision_at=decision_at),
+        corporate_actions=None,
+        earnings=None,
+        day=day,
+        decision_at=decision_at,
+    )  # fmt: skip
+    assert row(frame, "AAA")["expiry"] == expiry
+    assert row(frame, "AAA")["status"] == "picked"
+    assert row(frame, "AAA")["earnings_in_period"] is None
+    assert row(frame, "AAA")["earnings_note"] == "no earnings calendar known"
+    assert row(frame, "AAA")["ex_dividend_in_period"] is None
+
+
+@pytest.mark.parametrize(
+    ("report_date", "report_time", "flag"),
+    [
+        (DAY, "bmo", False),
+        (DAY, "amc", True),
+        (EXPIRY, "bmo", True),
+        (EXPIRY, "amc", False),
+        (EXPIRY, "unknown", True),
+        (EXPIRY + timedelta(days=3), "bmo", False),
+    ],
+)
+def test_earnings_in_the_period(report_date: date, report_time: str, flag: bool) -> None:
+    calendar = worlds.earnings(
+        [{"ticker": "BBB", "report_date": report_date, "report_time": report_time}]
+    )
+    frame = weekly_picks(**world(earnings=calendar))
+    assert row(frame, "BBB")["earnings_in_period"] is flag
+    assert row(frame, "SPY")["earnings_in_period"] is False
+
+
+@pytest.mark.parametrize(
+    ("ex_date", "flag"), [(DAY, False), (date(2025, 6, 10), True), (EXPIRY, True),
+                          (EXPIRY + timedelta(days=1), False)],
+)  # fmt: skip
+def test_ex_dividend_dates_in_the_period(ex_date: date, flag: bool) -> None:
+    known = worlds.actions(
+        [{"ticker": "BBB", "action": "dividend", "ex_date": ex_date, "cash_amount": 0.5}]
+    )
+    assert (
+        row(weekly_picks(**world(corporate_actions=known)), "BBB")["ex_dividend_in_period"] is flag
+    )
+
+
+def test_an_old_calendar_says_nothing() -> None:
+    old = worlds.earnings(
+        [{"ticker": "ZZZ", "report_date": date(2025, 6, 30)}], day=date(2025, 5, 30)
+    )
+    assert row(weekly_picks(**world(earnings=old)), "BBB")["earnings_in_period"] is None
+
+
+def test_a_split_in_the_history_makes_no_volatility() -> None:
+    bars = worlds.daily(PRICES, VOLS, drifts=DRIFTS)
+    ex_date = date(2025, 5, 1)
+    before = (pl.col("ticker") == "BBB") & (pl.col("trade_date") < ex_date)
+    as_traded = change(
+        bars, before, **{name: pl.col(name) * 7 for name in ("open", "high", "low", "close")}
+    )
+    known = worlds.actions([{"ticker": "BBB", "action": "split", "ex_date": ex_date,
+                             "split_from": 1.0, "split_to": 7.0}])  # fmt: skip
+    pick = row(weekly_picks(**world(bars=as_traded, corporate_actions=known)), "BBB")
+    assert pick["annual_volatility"] == pytest.approx(0.40)
+
+
+def test_a_short_history_gives_no_statistics_but_a_lane_by_category() -> None:
+    frame = weekly_picks(**world(bars=worlds.daily(PRICES, VOLS, sessions=15)))
+    pick = row(frame, "CCC")
+    assert pick["annual_volatility"] is None
+    assert pick["stats_reason"] == "15 closes, 20 needed"
+    assert pick["lane"] == "AGGRESSIVE"
+    assert pick["lane_reason"] == "volatility unknown: by category"
+
+
+def test_day_files_know_no_quotes_and_say_so() -> None:
+    frame = weekly_picks_from_day_files(**day_file_world())
+    picked = frame.filter(pl.col("status") == "picked")
+    assert len(picked) >= 3
+    assert set(picked["basis"]) == {"day_file"}
+    for pick in picked.to_dicts():
+        assert pick["spread_pct"] is None
+        assert pick["premium_at_bid_100"] is None
+        assert pick["premium_source"] == "day_close"
+        assert {"spread", "open_interest", "delta_band"} <= set(
+            json.loads(pick["gates_not_evaluated"])
+        )
+        assert pick["price_at"] == trading_calendar.session_on(SESSION_BEFORE).close
+
+
+def test_day_files_are_only_used_once_published() -> None:
+    early = trading_calendar.day_file_available_at(SESSION_BEFORE) - timedelta(minutes=1)
+    members = worlds.universe(CATEGORIES, SESSION_BEFORE)
+    frame = weekly_picks_from_day_files(**day_file_world(decision_at=early, universe=members))
+    assert len(frame) == len(CATEGORIES)
+    assert set(frame["status"]) == {"missing"}
+    assert set(frame["stage"]) == {"price"}
+
+
+def test_day_file_prices_from_before_a_split_are_not_mixed_with_after() -> None:
+    known = worlds.actions([{"ticker": "BBB", "action": "split", "ex_date": DAY,
+                             "split_from": 1.0, "split_to": 4.0}])  # fmt: skip
+    pick = row(weekly_picks_from_day_files(**day_file_world(corporate_actions=known)), "BBB")
+    assert (pick["stage"], pick["reason"]) == ("price", "split_since_data")
+
+
+def test_adjusted_contracts_in_day_files_are_no_candidates() -> None:
+    base = day_file_world()
+    chosen = row(weekly_picks_from_day_files(**base), "BBB")["symbol"]
+    bars = change(base["option_bars"], pl.col("symbol") == chosen, is_adjusted=pl.lit(value=True))
+    assert (
+        row(weekly_picks_from_day_files(**{**base, "option_bars": bars}), "BBB")["symbol"] != chosen
+    )
+
+
+def test_an_empty_universe_gives_no_rows_and_disabled_tickers_none_either() -> None:
+    off = worlds.universe(CATEGORIES).with_columns(enabled=pl.lit(value=False))
+    assert weekly_picks(**world(universe=off)).is_empty()
