@@ -127,24 +127,3 @@ def _rewritten(
         "est_weekly_prem_100": round(chosen["mid"] * 100, 2),
         "premium_at_bid_100": None if chosen["bid"] is None else round(chosen["bid"] * 100, 2),
     }
-
-
-def compare_report(compares: pl.DataFrame) -> dict[str, Any]:
-    """What `model_compare.json` holds: decisions by model, and what differs from baseline."""
-    by_model = {
-        model: {
-            row["ticker"]: {name: row[name] for name in ("decision", "reason", "strike", "rank")}
-            for row in compares.filter(pl.col("model") == model).sort("ticker").to_dicts()
-        }
-        for model in MODELS
-    }
-    fields = ("model", "ticker", "decision", "reason", "strike")
-
-    def changes(column: str) -> list[dict[str, Any]]:
-        return compares.filter(pl.col(column)).sort("model", "ticker").select(fields).to_dicts()
-
-    return {
-        "decision_changes": changes("decision_changed"),
-        "strike_changes": changes("strike_changed"),
-        "models": by_model,
-    }

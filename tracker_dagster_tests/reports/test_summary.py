@@ -213,7 +213,7 @@ def test_safest_and_premium_leaders_take_five_in_order() -> None:
 
 
 def test_promotions_health_and_comparison_are_shown() -> None:
-    chosen = some_picks({"A": 6000.0, "B": 9000.0}, fft_status="unstable")
+    chosen = some_picks({"A": 6000.0, "B": 9000.0}, fft_status="unstable", price=40.0)
     chosen = pl.concat([chosen, some_picks({"C": 4000.0}, rank=3, lane="SAFE", category="C")])
     promotions = promote(chosen, NO_POSITIONS, 9300, "SAFE_HIGH", 3)
     held = worlds.positions([{"symbol": "O:AAA250613C00051000", "ticker": "AAA", "expiry": EXPIRY,

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tracker_dagster.schemas.decisions import MODEL_COMPARES, WEEKLY_PICKS
-from tracker_dagster.strategy.comparison import compare_models, compare_report
+from tracker_dagster.strategy.comparison import compare_models
 from tracker_dagster.strategy.settings import CompareSettings
 from tracker_dagster_tests.strategy.test_promotions import NO_POSITIONS, picks
 
@@ -112,15 +112,6 @@ def test_a_bad_seed_is_an_error_under_every_model() -> None:
     frame = compare_models(picks(ROWS), NO_POSITIONS, -1.0)
     assert frame["decision"].to_list() == ["error"] * 3
     assert MODEL_COMPARES.schema.filter(frame)[1].counts() == {}
-
-
-def test_the_report_lists_what_changed_and_is_json() -> None:
-    report = json.loads(json.dumps(compare_report(compared({"fft_status": "unstable"}))))
-    assert {(c["model"], c["ticker"]) for c in report["decision_changes"]} == {
-        ("gated", "A"), ("gated", "C"),
-    }  # fmt: skip
-    assert [(c["ticker"], c["strike"]) for c in report["strike_changes"]] == [("A", 43.0)]
-    assert report["models"]["baseline"]["A"]["decision"] == "promote"
 
 
 def test_no_picks_no_rows() -> None:
