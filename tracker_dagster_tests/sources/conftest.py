@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tracker_dagster.sources.http import BearerAuth, HttpSession, RetryPolicy
+from tracker_dagster.sources.http import HttpSession, RetryPolicy
 from tracker_dagster.sources.massive.rest import MassiveRest
+from tracker_dagster.sources.messages import BearerAuth
 from tracker_dagster_tests.sources.scripted_server import Reply, ScriptedServer
 
 KEY = "k3y-that-must-not-leak"

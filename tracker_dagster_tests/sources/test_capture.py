@@ -4,10 +4,13 @@ import gzip
 import json
 import multiprocessing
 import os
+import random
+import resource
 import signal
 import threading
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +101,27 @@ def test_a_killed_capture_is_never_visible(store):
         store.read(*WHERE)
     assert store.write(*WHERE, [page(2)]).bodies == [b'{"n": 2}']
     assert store.names("massive", "option_chain", DAY, SLOT) == ["I:SPX"]
+
+
+def _write_with_a_full_disk(root: Path, told: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    big = RawPage(random.Random(1).randbytes(100_000), SLOT, "/x")
+    try:
+        RawStore(root).write(*WHERE, [page(1), big])
+    except OSError as exc:
+        told.send(type(exc).__name__)
+
+
+def test_a_full_disk_leaves_nothing(store):
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_write_with_a_full_disk, args=(store.root, there))
+    process.start()
+    process.join(20)
+    assert here.poll(1)
+    assert here.recv() == "OSError"
+    assert [p for p in store.root.rglob("*") if p.is_file()] == []
+    assert store.slots("massive", "option_chain", DAY) == []
 
 
 def test_two_writers_of_one_capture_agree_on_one(store):

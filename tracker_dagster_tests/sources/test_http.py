@@ -25,13 +25,11 @@ from tracker_dagster.sources.errors import (
 )
 from tracker_dagster.sources.http import (
     NO_RETRY,
-    BearerAuth,
     HttpSession,
     RetryPolicy,
     Timeout,
-    retry_after_seconds,
-    safe_path,
 )
+from tracker_dagster.sources.messages import BearerAuth, retry_after_seconds, safe_path
 from tracker_dagster_tests.sources.conftest import KEY, everything_said
 from tracker_dagster_tests.sources.scripted_server import Reply, reply_json
 

@@ -32,8 +32,9 @@ from tracker_dagster.sources.errors import (
     TransientError,
     UnauthorizedError,
 )
-from tracker_dagster.sources.http import RetryPolicy, Timeout, is_loopback
+from tracker_dagster.sources.http import RetryPolicy, Timeout
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
+from tracker_dagster.sources.messages import is_loopback
 
 __all__ = ["Dataset", "FetchedFile", "FlatFiles", "RemoteFile"]
 

@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.sources.errors import MalformedResponseError
-from tracker_dagster.sources.http import decode_json
 from tracker_dagster.sources.massive.records import (
     Field,
     Layout,
@@ -26,6 +25,7 @@ from tracker_dagster.sources.massive.records import (
     parse_records,
     text,
 )
+from tracker_dagster.sources.messages import decode_json
 
 AGGREGATES: Layout = (
     Field("start", instant, "t", required=True),

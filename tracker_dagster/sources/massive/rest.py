@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
 import polars as pl
-from pydantic import SecretStr
 
 from tracker_dagster.sources.capture import RawPage
 from tracker_dagster.sources.errors import (
-    CursorLoopError,
     MalformedResponseError,
     NotEntitledError,
     NotFoundError,
 )
-from tracker_dagster.sources.http import BearerAuth, HttpSession, HttpStats, ParamValue
 from tracker_dagster.sources.massive import parse
-from tracker_dagster.sources.massive.records import Layout, ParsedRows, instant, parse_records
+from tracker_dagster.sources.massive.paging import PagedClient, Params, whole
+from tracker_dagster.sources.massive.records import Layout, instant
 
 ContractType = Literal["call", "put"]
 Timespan = Literal["second", "minute", "hour", "day", "week", "month", "quarter", "year"]
-Params = dict[str, ParamValue]
 
 #: One below the documented maxima, which the vendor states in two ways (49,999 or 50,000).
 AGGREGATE_PAGE = 49_999
@@ -33,8 +30,6 @@ REFERENCE_PAGE = 1_000
 SNAPSHOT_PAGE = 250
 #: Longer lists of tickers have been answered with 414.
 TICKERS_PER_CALL = 100
-MAX_PAGES = 2_000
-MAX_URL = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,98 +51,8 @@ class MarketStatus:
     index_groups: dict[str, str]
 
 
-class MassiveRest:
-    """Client of one Massive account. Thread-safe; one instance paces all its callers.
-
-    Args:
-        base_url: ``https://api.massive.com`` or a simulated market.
-        api_key: the REST key (not the flat files').
-        requests_per_minute: the plan's limit; None on unlimited plans.
-        max_pages: refuse to follow more pages than this for one question.
-        http: a ready session, instead of one made from the remaining arguments.
-        session_options: passed to `HttpSession` (timeout, retry, now, …).
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        api_key: SecretStr,
-        *,
-        requests_per_minute: int | None = None,
-        max_pages: int = MAX_PAGES,
-        http: HttpSession | None = None,
-        **session_options: Any,
-    ) -> None:
-        self.http = http or HttpSession(
-            base_url,
-            BearerAuth(api_key),
-            requests_per_minute=requests_per_minute,
-            **session_options,
-        )
-        self._max_pages = max_pages
-
-    def __repr__(self) -> str:
-        return f"MassiveRest({self.http!r})"
-
-    @property
-    def stats(self) -> HttpStats:
-        """Calls, retries and bytes spent so far."""
-        return self.http.stats
-
-    def close(self) -> None:
-        """Close pooled connections."""
-        self.http.close()
-
-    # Pages
-
-    def pages(self, path: str, params: Params | None = None) -> Iterator[RawPage]:
-        """The pages of a list endpoint, first to last, each checked to be an envelope.
-
-        ``next_url`` is followed verbatim; the key goes along only to our own host.
-
-        Raises:
-            CursorLoopError: a page points back to one already read, or there are more
-                than ``max_pages``.
-            MalformedResponseError: a page is not an envelope.
-            SourceError: see `HttpSession.get`.
-        """
-        url = self.http.url(path, params)
-        if len(url) > MAX_URL:
-            raise ValueError(f"a URL of {len(url)} bytes; ask in smaller pieces")
-        seen: set[str] = set()
-        while url:
-            if url in seen:
-                raise CursorLoopError("next_url repeats", url_path=path)
-            if len(seen) >= self._max_pages:
-                raise CursorLoopError(f"more than {self._max_pages} pages", url_path=path)
-            seen.add(url)
-            response = self.http.get(url)
-            body = response.body
-            parsed = parse.envelope(body, url_path=response.url_path)
-            parse.rows_of(parsed, url_path=response.url_path)
-            request_id = response.request_id or parsed.get("request_id")
-            yield RawPage(
-                body,
-                response.received_at,
-                response.url_path,
-                None if request_id is None else str(request_id),
-            )
-            following = parsed.get("next_url")
-            url = following.strip() if isinstance(following, str) else ""
-
-    def _records(self, path: str, params: Params) -> Iterator[Any]:
-        for page in self.pages(path, params):
-            yield from parse.page_results(page.body, url_path=page.url_path)
-
-    def _frame(self, records: Iterable[Any], layout: Layout, path: str) -> pl.DataFrame:
-        return _whole(parse_records(records, layout), path)
-
-    def _object(self, path: str, params: Params | None = None) -> dict[str, Any]:
-        response = self.http.get(path, params)
-        results = parse.envelope(response.body, url_path=response.url_path).get("results")
-        if not isinstance(results, dict):
-            raise MalformedResponseError("results is not an object", url_path=response.url_path)
-        return results
+class MassiveRest(PagedClient):
+    """Massive's REST endpoints; see `PagedClient` for the arguments."""
 
     # Market
 
@@ -179,7 +84,7 @@ class MassiveRest:
         rows = response.json()
         if not isinstance(rows, list):
             raise MalformedResponseError("expected a JSON array", url_path=response.url_path)
-        return self._frame(rows, parse.HOLIDAYS, response.url_path)
+        return self.frame(rows, parse.HOLIDAYS, response.url_path)
 
     # Bars
 
@@ -205,7 +110,7 @@ class MassiveRest:
             f"/{_bound(first)}/{_bound(last)}"
         )
         params: Params = {"adjusted": adjusted, "sort": "asc", "limit": AGGREGATE_PAGE}
-        frame = self._frame(self._records(path, params), parse.AGGREGATES, path)
+        frame = self.frame(self.records(path, params), parse.AGGREGATES, path)
         return frame.select(pl.lit(ticker, pl.String).alias("ticker"), pl.all())
 
     def grouped_daily(self, day: date, *, adjusted: bool = False) -> pl.DataFrame:
@@ -218,8 +123,8 @@ class MassiveRest:
             MalformedResponseError: the bars are of another day.
         """
         path = f"/v2/aggs/grouped/locale/us/market/stocks/{day.isoformat()}"
-        frame = self._frame(
-            self._records(path, {"adjusted": adjusted}), parse.GROUPED_DAILY, path
+        frame = self.frame(
+            self.records(path, {"adjusted": adjusted}), parse.GROUPED_DAILY, path
         ).with_columns(
             pl.col("start").dt.convert_time_zone("America/New_York").dt.date().alias("trade_date")
         )
@@ -261,7 +166,7 @@ class MassiveRest:
             "order": "asc",
         }
         path = "/v3/reference/options/contracts"
-        return self._frame(self._records(path, params), parse.OPTION_CONTRACTS, path)
+        return self.frame(self.records(path, params), parse.OPTION_CONTRACTS, path)
 
     def option_contract(self, symbol: str, as_of: date | None = None) -> pl.DataFrame:
         """One contract, one row, columns of `option_contracts`.
@@ -270,8 +175,8 @@ class MassiveRest:
             NotFoundError: unknown, or expired and ``as_of`` is not before its expiry.
         """
         path = f"/v3/reference/options/contracts/{_segment(symbol)}"
-        record = self._object(path, {"as_of": _iso(as_of)})
-        return self._frame([record], parse.OPTION_CONTRACTS, path)
+        record = self.one(path, {"as_of": _iso(as_of)})
+        return self.frame([record], parse.OPTION_CONTRACTS, path)
 
     def option_chain_pages(
         self,
@@ -315,12 +220,12 @@ class MassiveRest:
     def stock_snapshots(self, tickers: Collection[str]) -> pl.DataFrame:
         """Live snapshots of stocks; a refused ticker is a row with ``error`` and ``message``."""
         pages = self.stock_snapshot_pages(tickers)
-        return _whole(parse.parse_stock_snapshots(p.body for p in pages), "/v3/snapshot")
+        return whole(parse.parse_stock_snapshots(p.body for p in pages), "/v3/snapshot")
 
     def index_snapshots(self, tickers: Collection[str]) -> pl.DataFrame:
         """Live snapshots of indices; a refused ticker is a row with ``error`` and ``message``."""
         pages = self.index_snapshot_pages(tickers)
-        return _whole(parse.parse_index_snapshots(p.body for p in pages), "/v3/snapshot/indices")
+        return whole(parse.parse_index_snapshots(p.body for p in pages), "/v3/snapshot/indices")
 
     # Corporate actions and reference
 
@@ -383,14 +288,14 @@ class MassiveRest:
                 records = [
                     record
                     for ticker in wanted
-                    for record in self._records(
+                    for record in self.records(
                         legacy_path,
                         span | {"ticker": ticker, "limit": REFERENCE_PAGE, "sort": date_field},
                     )
                 ]
             except (NotFoundError, NotEntitledError):
                 raise refused from None
-        frame = self._frame(records, layout, endpoint)
+        frame = self.frame(records, layout, endpoint)
         if tickers is not None:
             frame = frame.filter(pl.col("ticker").is_in(list(tickers)))
         return frame.with_columns(pl.lit(endpoint, pl.String).alias("source_endpoint")).sort(
@@ -401,11 +306,11 @@ class MassiveRest:
         self, path: str, params: Params, tickers: Collection[str] | None
     ) -> Iterator[Any]:
         if tickers is None:
-            yield from self._records(path, params | {"limit": NEW_FAMILY_PAGE})
+            yield from self.records(path, params | {"limit": NEW_FAMILY_PAGE})
             return
         for some in _chunks(tickers):
             some_of: Params = {"ticker.any_of": ",".join(some), "limit": NEW_FAMILY_PAGE}
-            yield from self._records(path, params | some_of)
+            yield from self.records(path, params | some_of)
 
     def earnings(
         self, first: date, last: date, tickers: Collection[str] | None = None
@@ -423,7 +328,7 @@ class MassiveRest:
         """
         path = "/benzinga/v1/earnings"
         span: Params = {"date.gte": _iso(first), "date.lte": _iso(last), "sort": "date.asc"}
-        return self._frame(self._by_ticker(path, span, tickers), parse.EARNINGS, path)
+        return self.frame(self._by_ticker(path, span, tickers), parse.EARNINGS, path)
 
     def treasury_yields(self, first: date, last: date) -> pl.DataFrame:
         """Constant-maturity yields in percent (4.06 is 4.06 %), a row a day, ascending."""
@@ -434,7 +339,7 @@ class MassiveRest:
             "limit": AGGREGATE_PAGE,
             "sort": "date.asc",
         }
-        return self._frame(self._records(path, params), parse.TREASURY_YIELDS, path)
+        return self.frame(self.records(path, params), parse.TREASURY_YIELDS, path)
 
     def tickers(
         self,
@@ -462,7 +367,7 @@ class MassiveRest:
             "order": "asc",
         }
         path = "/v3/reference/tickers"
-        return self._frame(self._records(path, params), parse.TICKERS, path)
+        return self.frame(self.records(path, params), parse.TICKERS, path)
 
     def ticker_details(self, ticker: str, day: date | None = None) -> pl.DataFrame:
         """One ticker, one row: reference columns, market cap, shares, industry, listing date.
@@ -471,19 +376,8 @@ class MassiveRest:
             NotFoundError: unknown ticker.
         """
         path = f"/v3/reference/tickers/{_segment(ticker)}"
-        record = self._object(path, {"date": _iso(day)})
-        return self._frame([record], parse.TICKER_DETAILS, path)
-
-
-def _whole(parsed: ParsedRows, path: str) -> pl.DataFrame:
-    """The frame, when nothing was rejected."""
-    if parsed.rejected.height:
-        line, _, reason = parsed.rejected.row(0)
-        raise MalformedResponseError(
-            f"{parsed.rejected.height} unreadable rows; the first, row {line}: {reason}",
-            url_path=path,
-        )
-    return parsed.frame
+        record = self.one(path, {"date": _iso(day)})
+        return self.frame([record], parse.TICKER_DETAILS, path)
 
 
 def _segment(ticker: str) -> str:

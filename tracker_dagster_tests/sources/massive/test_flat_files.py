@@ -184,7 +184,8 @@ def test_a_passing_fault_is_outlived(serve, fault):
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(s3_file(cut=8), TransientError), (Reply(drop=True), TransientError),
+    [(s3_file(cut=8), TransientError), (s3_file(chunked=True), TransientError),
+     (Reply(drop=True), TransientError),
      (s3_error(503, "SlowDown"), RateLimitedError), (s3_error(500, "x"), TransientError)],
 )  # fmt: skip
 def test_a_lasting_fault_is_transient(serve, fault, kind):
