@@ -67,6 +67,8 @@ def summary(run: DayRun) -> Outcome:
 
     price_slot = decision_slot(run, MARKET_LAST)
     health = of_day(CONTRACT_HEALTH)
+    if health.height:
+        health = health.filter(pl.col("slot") == health["slot"].max())
     promotions = of_decision(PROMOTIONS)
     markdown = render_summary(
         day=run.day,
@@ -80,7 +82,7 @@ def summary(run: DayRun) -> Outcome:
         structure=of_day(STRUCTURE_FEATURES),
         picks=picks,
         promotions=promotions,
-        health=health.filter(pl.col("slot") == health["slot"].max()),
+        health=health,
         compares=of_decision(MODEL_COMPARES),
         gaps=of_day(COLLECTION_GAPS),
         open_positions=of_day(POSITIONS, status="OPEN").height,

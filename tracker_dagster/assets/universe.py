@@ -31,7 +31,10 @@ def universe(run: DayRun) -> Outcome:
 
     The sync lists new tickers and categories; it never deletes and never touches who is enabled.
     """
-    synced = sync_universe(run.warehouse, seed_file("universe.csv"), run.now, actor="sync")
+    listed = 0
+    if run.is_first:
+        synced = sync_universe(run.warehouse, seed_file("universe.csv"), run.now, actor="sync")
+        listed = synced.listed
     members = _members(run)
     frame = UNIVERSE.conform(members, trade_date=run.day, available_at=session_on(run.day).open)
     result = run.warehouse.replace(UNIVERSE, frame, {"trade_date": run.day}, allow_empty=True)
@@ -40,7 +43,7 @@ def universe(run: DayRun) -> Outcome:
         [result],
         {
             "enabled": int(members["enabled"].sum()),
-            "newly_listed": synced.listed,
+            "newly_listed": listed,
             "categories": dict(per_category.iter_rows()),
         },
     )

@@ -46,6 +46,8 @@ class DayRun:
     config: Mapping[str, Any]
     log: Any
     tags: Mapping[str, str]
+    #: Whether this is the first day of the run: what concerns no day in particular is done then.
+    is_first: bool
     #: Whether no later day follows in this run: pictures are drawn once, not for a whole range.
     is_last: bool
 
@@ -239,6 +241,7 @@ def _run_days(
             config=context.op_execution_context.op_config or {},
             log=context.log,
             tags=context.run.tags,
+            is_first=number == 1,
             is_last=number == len(days),
         )
         try:
