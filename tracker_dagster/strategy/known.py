@@ -1,10 +1,12 @@
-"""What of a frame was known at a decision: the one place that cuts rows by time."""
+"""What was known at a decision, and how long it had: the one place that cuts rows by time."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
 import polars as pl
+
+from tracker_dagster import trading_calendar
 
 
 def known_at(frame: pl.DataFrame, decision_at: datetime, day: date) -> pl.DataFrame:
@@ -40,3 +42,12 @@ def daily_bars(bars: pl.DataFrame, decision_at: datetime, day: date, before: dat
     rows = known_at(bars, decision_at, day).filter(pl.col("trade_date") < before)
     order = ["ticker", "trade_date", *(["source"] if "source" in rows.columns else [])]
     return rows.sort(order).unique(["ticker", "trade_date"], keep="first", maintain_order=True)
+
+
+def sessions_left(day: date, expiry: date, basis: str) -> int:
+    """Sessions from the decision to the expiry.
+
+    A snapshot is taken when the session is all but over; on the ``day_file`` basis, decided in
+    the morning, the session itself still lies ahead.
+    """
+    return trading_calendar.sessions_from_to(day, expiry) + (basis == "day_file")

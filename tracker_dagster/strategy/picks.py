@@ -20,7 +20,7 @@ from tracker_dagster.analytics.returns import adjust_for_splits, return_statisti
 from tracker_dagster.schemas.decisions import COST_BUCKETS, WEEKLY_PICKS
 from tracker_dagster.strategy import candidates as calls
 from tracker_dagster.strategy.events import corporate_action_flags, earnings_flags
-from tracker_dagster.strategy.known import daily_bars, known_at
+from tracker_dagster.strategy.known import daily_bars, known_at, sessions_left
 from tracker_dagster.strategy.lanes import assign_lanes
 from tracker_dagster.strategy.ranking import ranked
 from tracker_dagster.strategy.settings import PickSettings
@@ -76,7 +76,7 @@ def weekly_picks(
         inputs: identities (ETags, slots) of what was read, stored with every row.
     """
     settings = settings or PickSettings()
-    expiry = trading_calendar.weekly_expiry(day)
+    expiry = target_expiry(day, settings)
     tickers = _members(universe, decision_at, day).join(
         _snapshot_prices(prices, day, decision_at, settings), on="ticker", how="left"
     )
@@ -106,7 +106,7 @@ def weekly_picks_from_day_files(
     option_day_aggs.
     """
     settings = settings or PickSettings()
-    expiry = trading_calendar.weekly_expiry(day)
+    expiry = target_expiry(day, settings)
     session = trading_calendar.previous_session(day)
     closes = daily_bars(bars, decision_at, day, before=day).filter(pl.col("trade_date") == session)
     tickers = _members(universe, decision_at, day).join(
@@ -136,6 +136,14 @@ def weekly_picks_from_day_files(
         tickers, quotes, bars, structure, corporate_actions, earnings,
         day, expiry, decision_at, "day_file", settings, inputs or {},
     )  # fmt: skip
+
+
+def target_expiry(day: date, settings: PickSettings) -> date:
+    """The first weekly expiry at least ``min_sessions`` sessions after ``day``."""
+    expiry = trading_calendar.weekly_expiry(day)
+    while trading_calendar.sessions_from_to(day, expiry) < settings.min_sessions:
+        expiry = trading_calendar.weekly_expiry(expiry)
+    return expiry
 
 
 def _members(universe: pl.DataFrame, decision_at: datetime, day: date) -> pl.DataFrame:
@@ -185,8 +193,7 @@ def _decide(
 ) -> pl.DataFrame:
     if tickers.is_empty():
         return WEEKLY_PICKS.empty()
-    # On the day-file basis the session itself still lies ahead.
-    sessions = trading_calendar.sessions_from_to(day, expiry) + (basis == "day_file")
+    sessions = sessions_left(day, expiry, basis)
     tickers = _with_statistics(tickers, bars, corporate_actions, day, decision_at, settings)
     tickers = assign_lanes(tickers, settings.lanes)
     tickers = _with_targets(tickers, sessions, settings)

@@ -282,6 +282,10 @@ def recommend(
         symbol, credit = view["roll"]
         if credit is not None and credit > 0:
             return "ROLL_OUT", [f"{symbol} brings a net credit of {credit:.2f} USD"]
-        why = "no contract to roll to" if symbol is None else f"rolling costs {-credit:.2f} USD"
+        why = (
+            "no tradable contract to roll to"
+            if symbol is None
+            else f"rolling costs {-credit:.2f} USD"
+        )
         return "HOLD_TO_ASSIGN", ["near or in the money close to expiry", why]
     return "HOLD_TO_ASSIGN", ["no trigger asks for anything"]

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.schemas.decisions import LANES, PROMOTIONS
+from tracker_dagster.strategy.known import sessions_left
 from tracker_dagster.strategy.settings import PromotionSettings
 
 ALL_LANES = "ALL"
@@ -59,7 +60,7 @@ def promote(
     positions; a ticker with any open call is not promoted again at another strike; ``top_n``
     counts promotions, not picks looked at, so that three dear tickers at the top do not leave
     the cash idle; a short bar history leaves the structure gate not evaluated instead of
-    turning everything down.
+    turning everything down; the yield asked for shrinks with the time left.
 
     Args:
         picks: rows of weekly_picks of one decision.
@@ -161,6 +162,8 @@ def _gates(
     open_why = "already_open" if pick["symbol"] in symbols_held else "ticker_already_open"
     bars = pick["bars_1m_count"]
     spread = pick["spread_pct"]
+    weeks = sessions_left(pick["trade_date"], pick["expiry"], pick["basis"]) / 5
+    floor = settings.min_yield * weeks**0.5
     return [
         check("lane", lane not in (ALL_LANES, pick["lane"]), pick["lane"], lane, "other_lane"),
         check("top_n", promoted >= top_n, promoted, top_n, "top_n_reached"),
@@ -176,10 +179,7 @@ def _gates(
             "strike", pick["strike"] < pick["price"], pick["strike"], pick["price"],
             "strike_below_spot",
         ),
-        check(
-            "yield", pick["premium_yield"] < settings.min_yield, pick["premium_yield"],
-            settings.min_yield, "low_yield",
-        ),
+        check("yield", pick["premium_yield"] < floor, pick["premium_yield"], floor, "low_yield"),
         unknown("spread", None, settings.max_spread, "no quotes")
         if spread is None
         else check("spread", spread > settings.max_spread, spread, settings.max_spread,

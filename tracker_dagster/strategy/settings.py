@@ -113,6 +113,8 @@ class PickSettings(_Frozen):
     """Limits on a pick's data and contract.
 
     Attributes:
+        min_sessions: fewest sessions from the decision to the expiry; 1 takes the next weekly
+            expiry, whatever day it is, more skips one that is too near to be worth a week's work.
         max_price_age_minutes: older prices of the underlying are stale.
         max_quote_age_minutes: older option quotes are stale.
         max_spread: most (ask - bid) / mid.
@@ -132,6 +134,7 @@ class PickSettings(_Frozen):
         weights: of the rank score.
     """
 
+    min_sessions: int = Field(default=1, ge=1)
     max_price_age_minutes: float = 30.0
     max_quote_age_minutes: float = 60.0
     max_spread: float = 0.20
@@ -159,7 +162,8 @@ class PromotionSettings(_Frozen):
         require_history: whether too few bars also turn a pick down; off, because a missing
             history is no evidence of instability.
         structure_gate: whether an unstable structure turns a pick down.
-        min_yield: least premium over the cost of 100 shares.
+        min_yield: least premium over the cost of 100 shares for five sessions, scaled by the
+            square root of the sessions left.
         max_spread: most (ask - bid) / mid.
         max_per_category: most promotions of one category, open positions included.
         block_on_earnings: whether earnings before the expiry turn a pick down.

@@ -14,7 +14,11 @@ from polars.testing import assert_frame_equal
 
 from tracker_dagster import trading_calendar
 from tracker_dagster.schemas.decisions import LANES, WEEKLY_PICKS
-from tracker_dagster.strategy.picks import weekly_picks, weekly_picks_from_day_files
+from tracker_dagster.strategy.picks import (
+    target_expiry,
+    weekly_picks,
+    weekly_picks_from_day_files,
+)
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
@@ -280,6 +284,22 @@ def test_the_expiry_is_the_calendars(day: date, expiry: date) -> None:
     assert row(frame, "AAA")["earnings_in_period"] is None
     assert row(frame, "AAA")["earnings_note"] == "no earnings calendar known"
     assert row(frame, "AAA")["ex_dividend_in_period"] is None
+
+
+@pytest.mark.parametrize(
+    ("day", "sessions", "expiry"),
+    [
+        (date(2025, 6, 12), 1, date(2025, 6, 13)),
+        (date(2025, 6, 12), 2, date(2025, 6, 20)),
+        (date(2025, 6, 9), 4, date(2025, 6, 13)),
+        (date(2025, 6, 16), 4, date(2025, 6, 27)),
+    ],
+    ids=["thursday", "thursday too near", "monday", "a holiday shortens the week"],
+)
+def test_an_expiry_that_is_too_near_is_skipped_where_asked(
+    day: date, sessions: int, expiry: date
+) -> None:
+    assert target_expiry(day, PickSettings(min_sessions=sessions)) == expiry
 
 
 @pytest.mark.parametrize(

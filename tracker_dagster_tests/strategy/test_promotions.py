@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -98,8 +99,10 @@ def test_top_n_counts_promotions() -> None:
         ({"fft_status": "unstable"}, "unstable_fft"),
         ({"fractal_status": "unstable"}, "unstable_fractal"),
         ({"strike": 39.99}, "strike_below_spot"),
-        ({"premium_yield": 0.0019}, "low_yield"),
-        ({"premium_yield": 0.002}, "passed_gates"),
+        # Four sessions are left: 0.2 % x sqrt(4 / 5).
+        ({"premium_yield": 0.00178}, "low_yield"),
+        ({"premium_yield": 0.00179}, "passed_gates"),
+        ({"premium_yield": 0.00199, "expiry": date(2025, 6, 16)}, "low_yield"),
         ({"spread_pct": 0.21}, "wide_spread"),
         ({"earnings_in_period": True}, "passed_gates"),
     ],
