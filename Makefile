@@ -50,6 +50,9 @@ lock: $(STAMP) ## resolve requirements.lock anew
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  --extra app --extra dev --output-file requirements.lock pyproject.toml
 
+docs: $(STAMP) ## regenerate docs/tables.md
+	$(BIN)/python -m tracker_dagster.warehouse.docs
+
 sessions: $(STAMP) ## regenerate data/seed/sessions.csv
 	$(BIN)/python tools/generate_sessions.py
 
