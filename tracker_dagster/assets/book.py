@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tracker_dagster.assets.decisions import SNAPSHOT
-from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.commands import assign_position, expire_position, open_position
+from tracker_dagster.ledger.events import Event, PositionOpened
 from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
@@ -34,6 +35,8 @@ from tracker_dagster.trading_calendar import (
 #: Run tag with which the daily job asks for promoted picks to be opened in the paper book.
 OPEN_TAG = "tracker/open"
 PAPER = "paper"
+#: Who opens promoted picks, in the ledger.
+DAILY = "daily"
 
 
 def _held(run: DayRun) -> pl.DataFrame:
@@ -106,7 +109,7 @@ def _open_promoted(run: DayRun) -> list[str]:
             day=run.day,
             decision_at=pick["decision_at"],
             now=run.now,
-            actor="daily",
+            actor=DAILY,
             account=PAPER,
         )
         if recorded.is_new:
@@ -115,7 +118,13 @@ def _open_promoted(run: DayRun) -> list[str]:
 
 
 @trading_day_asset(
-    POSITIONS, group="book", deps=("promotions", "stock_day_aggs", "ledger"), kinds=("ledger",)
+    POSITIONS,
+    group="book",
+    deps=("promotions", "stock_day_aggs", "ledger"),
+    kinds=("ledger",),
+    checks={
+        "acted_on_agrees": "What the daily job opened for the day is still what was promoted.",
+    },
 )
 def positions(run: DayRun) -> Outcome:
     """Positions at the close of the session, folded from the ledger.
@@ -135,7 +144,27 @@ def positions(run: DayRun) -> Outcome:
     return Outcome(
         [result],
         metadata | {"open": held.filter(pl.col("status") == "OPEN").height},
+        [_acted_on(run)],
     )
+
+
+def _acted_on(run: DayRun) -> Check:
+    """Whether what the daily job opened for the day is what its promotions say now."""
+    events = run.warehouse.read(LEDGER, where={"kind": PositionOpened.kind, "actor": DAILY})
+    opened = {
+        event.symbol
+        for event in map(Event.from_row, events.rows(named=True))
+        if isinstance(event, PositionOpened) and event.day == run.day
+    }
+    promoted = run.warehouse.read(
+        PROMOTIONS,
+        first=run.day,
+        last=run.day,
+        where={"basis": SNAPSHOT, "decision": "promote"},
+        columns=["symbol"],
+    )
+    revoked = sorted(opened - set(promoted["symbol"]))
+    return Check("acted_on_agrees", not revoked, {"no_longer_promoted": revoked} if revoked else {})
 
 
 def _health_slot(run: DayRun) -> datetime:

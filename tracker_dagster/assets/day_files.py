@@ -14,7 +14,9 @@ from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.resources import MissingKeyError
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.decisions import WEEKLY_PICKS
 from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.system import ALERTS, alert_row
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.sources.massive.flat_file_formats import (
     Dataset,
@@ -65,17 +67,40 @@ def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedR
         # The publication rule, not LastModified: a rewritten file must not look new to the past.
         available_at=day_file_available_at(run.day),
     )
-    return run.warehouse.replace(
-        table,
-        frame,
-        {"trade_date": run.day, "source": FLAT_FILE},
-        rejected=parsed.rejected,
-        file=IngestedFile(
-            object_key=fetched.remote.key,
-            etag=fetched.remote.etag,
-            size_bytes=fetched.remote.size,
-        ),
+    before = run.warehouse.ingested_file(table, run.day, FLAT_FILE)
+    file = IngestedFile(
+        object_key=fetched.remote.key,
+        etag=fetched.remote.etag,
+        size_bytes=fetched.remote.size,
     )
+    unit: Unit = {"trade_date": run.day, "source": FLAT_FILE}
+    result = run.warehouse.replace(table, frame, unit, rejected=parsed.rejected, file=file)
+    if before is not None and before.etag != file.etag:
+        _alert_stale_decisions(run, table, before.etag, file.etag)
+    return result
+
+
+def _alert_stale_decisions(run: DayRun, table: Table, old: str, new: str) -> None:
+    """Say which decisions rest on a file that the vendor has replaced; they are not taken again."""
+    picks = run.warehouse.read(
+        WEEKLY_PICKS, first=run.day, columns=["trade_date", "basis", "inputs"]
+    )
+    stale = picks.filter(pl.col("inputs").str.contains(old, literal=True))
+    if stale.is_empty():
+        return
+    decided = sorted(
+        {f"{day} ({basis})" for day, basis in stale.select("trade_date", "basis").rows()}
+    )
+    alert = alert_row(
+        f"stale_decision/{table.name}/{run.day}/{new}",
+        run.now,
+        "warning",
+        "stale_decision",
+        f"{table.name} {run.day}",
+        f"The vendor replaced the file of {run.day}; decided on the old one: {', '.join(decided)}. "
+        f"`tracker run weekly_picks --day DAY` rebuilds one.",
+    )
+    run.warehouse.replace(ALERTS, alert, {"alert_id": alert["alert_id"][0], "raised_at": run.now})
 
 
 def _file_metadata(dataset: Dataset, fetched: FetchedFile) -> dict[str, object]:

@@ -125,7 +125,8 @@ def earnings_calendar(run: DayRun) -> Outcome:
     except NotEntitledError as error:
         metadata[BENZINGA] = f"not in the plan: {error}"
     else:
-        results.append(_write_earnings(run, _from_benzinga(events), BENZINGA, known))
+        ours = events.filter(pl.col("ticker").is_in(tickers))
+        results.append(_write_earnings(run, _from_benzinga(ours), BENZINGA, known))
     if run.knobs.earnings_csv is not None:
         events = read_earnings_csv(run.knobs.earnings_csv).filter(
             pl.col("report_date").is_between(run.day, last)

@@ -8,25 +8,7 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
-from tracker_dagster.schemas.system import ALERTS
-
-
-def alert_row(
-    alert_id: str, raised_at: datetime, severity: str, kind: str, subject: str, message: str
-) -> pl.DataFrame:
-    """One row of the alerts table."""
-    return ALERTS.conform(
-        pl.DataFrame(
-            {
-                "alert_id": [alert_id],
-                "raised_at": [raised_at],
-                "severity": [severity],
-                "kind": [kind],
-                "subject": [subject],
-                "message": [message],
-            }
-        )
-    )
+from tracker_dagster.schemas.system import alert_row
 
 
 def failure_alert(

@@ -5,10 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import polars as pl
 
-from tracker_dagster.automation.alerts import alert_row
 from tracker_dagster.automation.jobs import LANE_TAG
 from tracker_dagster.resources import Clock, Knobs, MarketData, WarehouseResource
-from tracker_dagster.schemas.system import ALERTS
+from tracker_dagster.schemas.system import ALERTS, alert_row
 from tracker_dagster.trading_calendar import (
     is_session,
     session_on,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import dataframely as dy
+import polars as pl
 
 from tracker_dagster.schemas.base import Kind, Table, count, instant, text, trade_date
 
@@ -80,3 +83,21 @@ LEDGER = Table(
 )
 
 TABLES = (QUARANTINE, INGESTED_FILES, ALERTS, LEDGER)
+
+
+def alert_row(
+    alert_id: str, raised_at: datetime, severity: str, kind: str, subject: str, message: str
+) -> pl.DataFrame:
+    """One row of the alerts table."""
+    return ALERTS.conform(
+        pl.DataFrame(
+            {
+                "alert_id": [alert_id],
+                "raised_at": [raised_at],
+                "severity": [severity],
+                "kind": [kind],
+                "subject": [subject],
+                "message": [message],
+            }
+        )
+    )
