@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from tracker_dagster.operations.daily import Choice
+    from tracker_dagster.operations.choice import Choice
     from tracker_dagster.operations.workplace import Workplace
     from tracker_dagster.settings import Settings
 
@@ -49,15 +49,24 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is not a date like 2025-06-13") from None
 
 
+def _session(text: str) -> date:
+    from tracker_dagster.trading_calendar import is_session
+
+    day = _day(text)
+    if not is_session(day):
+        raise typer.BadParameter(f"{day} is not a trading session")
+    return day
+
+
 Day = Annotated[
     date | None,
-    typer.Option("--day", parser=_day, metavar="DATE", help="Session."),
+    typer.Option("--day", parser=_session, metavar="DATE", help="Session."),
 ]
 AsOf = Annotated[
     date | None,
     typer.Option(
         "--as-of",
-        parser=_day,
+        parser=_session,
         metavar="DATE",
         help="A past session: made again from what was known on it, and stored.",
     ),
@@ -101,9 +110,12 @@ def _settings() -> Settings:
 
 
 def _choice(seed: float | None, lane: str | None, top_n: int | None) -> Choice:
-    from tracker_dagster.operations.daily import Choice
+    from tracker_dagster.operations.choice import Choice, UsageError
 
-    return Choice(seed, lane.upper() if lane else None, top_n)
+    try:
+        return Choice(seed, lane.upper() if lane else None, top_n)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @contextmanager
@@ -120,7 +132,7 @@ def _exit_codes() -> Iterator[None]:
     """Turn what operations raise into a sentence and an exit code."""
     from tracker_dagster.automation.turnstile import BusyError
     from tracker_dagster.ledger.commands import LedgerError
-    from tracker_dagster.operations.daily import UsageError
+    from tracker_dagster.operations.choice import UsageError
     from tracker_dagster.operations.market import MarketDownError
     from tracker_dagster.operations.supervision import UpError
     from tracker_dagster.operations.workplace import RunFailedError
@@ -251,11 +263,12 @@ def daily(
     ] = True,
 ) -> None:
     """Sync, read day files that are due, then decide the session in one Dagster run."""
+    choice = _choice(seed, lane, top_n)
     with _workplace() as place:
         from tracker_dagster.operations.daily import daily as run_daily
         from tracker_dagster.operations.results import promotions
 
-        session = run_daily(place, _choice(seed, lane, top_n), day, wait=wait)
+        session = run_daily(place, choice, day, wait=wait)
         for part in promotions(place.warehouse, session):
             console.print(part)
         _done(place.settings)
@@ -312,12 +325,13 @@ def replay(
     The clock stands ten minutes before each close; it is put back at the end. Refused with a real
     vendor.
     """
+    choice = _choice(seed, lane, top_n)
     with _workplace() as place:
         from tracker_dagster.automation.turnstile import daily_lock
         from tracker_dagster.operations.simulation import replay as run_replay
 
         with daily_lock(place.settings.run_dir, wait=False):
-            days = run_replay(place, first, last, _choice(seed, lane, top_n))
+            days = run_replay(place, first, last, choice)
         console.print(f"[green]{len(days)} sessions were lived through[/]", highlight=False)
 
 
@@ -328,15 +342,16 @@ def _make(
     assets: list[str],
     show: str,
     day: date | None,
-    choice: tuple[float | None, str | None, int | None] = (None, None, None),
+    choice: Choice | None = None,
     *,
     refresh: bool = False,
 ) -> None:
+    chosen = choice or _choice(None, None, None)
     with _workplace() as place:
         from tracker_dagster.operations import results
         from tracker_dagster.operations.rebuild import make
 
-        session = make(place, assets, _choice(*choice), day, refresh=refresh)
+        session = make(place, assets, chosen, day, refresh=refresh)
         parts = getattr(results, show)(place.warehouse, session) if show else []
         for part in parts:
             console.print(part)
@@ -362,7 +377,7 @@ def picker(as_of: AsOf = None, refresh: Refresh = False) -> None:
 @app.command(rich_help_panel="Single steps")
 def promote(seed: Seed = None, lane: Lane = None, top_n: TopN = None, as_of: AsOf = None) -> None:
     """Decide which picks the cash promotes, and say why; opens nothing."""
-    _make(["promotions"], "promotions", as_of, (seed, lane, top_n))
+    _make(["promotions"], "promotions", as_of, _choice(seed, lane, top_n))
 
 
 @app.command(rich_help_panel="Single steps")
@@ -380,13 +395,13 @@ def compare(
     as_of: AsOf = None,
 ) -> None:
     """Compare baseline, gated and weighted decisions over the same picks."""
-    _make(["model_compares"], "comparison", as_of, (seed, None, top_n))
+    _make(["model_compares"], "comparison", as_of, _choice(seed, None, top_n))
 
 
 @app.command(rich_help_panel="Single steps")
 def summary(seed: Seed = None, as_of: AsOf = None) -> None:
     """Write the session's report from what has been decided."""
-    _make(["summary"], "", as_of, (seed, None, None))
+    _make(["summary"], "", as_of, _choice(seed, None, None))
 
 
 # The ledger
@@ -410,17 +425,17 @@ def open_command(
     as_of: Annotated[
         date | None,
         typer.Option(
-            "--as-of", parser=_day, metavar="DATE", help="Act on a past session's decision."
+            "--as-of", parser=_session, metavar="DATE", help="Act on a past session's decision."
         ),
     ] = None,
 ) -> None:
     """Record paper positions in the ledger, once each. Nothing is sent to any broker."""
+    if quantity == 0:
+        raise typer.BadParameter("--quantity cannot be 0")
     with _workplace() as place:
-        from tracker_dagster.operations.daily import UsageError, session_of
+        from tracker_dagster.operations.daily import session_of
         from tracker_dagster.operations.positions import Order, open_order
 
-        if quantity == 0:
-            raise UsageError("--quantity cannot be 0")
         now = place.now()
         session = session_of(as_of, now)
         for symbol in symbols:

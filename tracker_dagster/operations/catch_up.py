@@ -20,6 +20,8 @@ DATASETS: Mapping[Dataset, Table] = {
     Dataset.STOCK_MINUTE: BARS_1M,
     Dataset.INDEX_DAY: INDEX_BARS,
 }
+#: Their assets, in the order of a run.
+DAY_FILES = tuple(table.name for table in DATASETS.values())
 #: Metadata by which an asset says that it took REST because the file was not to be had.
 _WITHOUT_FILE = {BARS_1M.name: "no_minute_file", INDEX_BARS.name: "no_index_file"}
 

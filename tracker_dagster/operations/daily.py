@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 import dagster as dg
 
 from tracker_dagster.automation.turnstile import daily_lock
 from tracker_dagster.ledger.commands import sync_universe
-from tracker_dagster.operations.catch_up import due_files
+from tracker_dagster.operations.catch_up import DAY_FILES, due_files
+from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.runs import RunReport
 from tracker_dagster.operations.workplace import RunFailedError, Workplace
 from tracker_dagster.resources import MissingKeyError
-from tracker_dagster.schemas.decisions import LANES
 from tracker_dagster.seed_files import seed_file
 from tracker_dagster.sources.errors import SourceError
 from tracker_dagster.trading_calendar import (
@@ -25,40 +22,6 @@ from tracker_dagster.trading_calendar import (
     last_sessions,
     session_on,
 )
-
-ALL_LANES = "ALL"
-DAY_FILES = ("stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars")
-
-
-class UsageError(ValueError):
-    """An argument that cannot be meant."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a person chose for one run; None leaves it to the settings."""
-
-    seed: float | None = None
-    lane: str | None = None
-    top_n: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.lane is not None and self.lane not in (*LANES, ALL_LANES):
-            raise UsageError(f"unknown lane {self.lane}: one of {', '.join((*LANES, ALL_LANES))}")
-
-    def run_config(self, assets: Collection[str]) -> dict[str, Any]:
-        """Configuration of those of the decision assets that are among ``assets``."""
-        known: dict[str, dict[str, Any]] = {
-            "promotions": {"seed": self.seed, "lane": self.lane, "top_n": self.top_n},
-            "model_compares": {"seed": self.seed, "top_n": self.top_n},
-            "summary": {"seed": self.seed},
-        }
-        ops = {}
-        for asset, values in known.items():
-            config = {name: value for name, value in values.items() if value is not None}
-            if asset in assets and config:
-                ops[asset] = {"config": config}
-        return {"ops": ops} if ops else {}
 
 
 def job_assets(defs: dg.Definitions, job: str) -> set[str]:

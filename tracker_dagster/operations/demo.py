@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tracker_dagster.operations.daily import Choice, daily, sync
+from tracker_dagster.operations.choice import Choice
+from tracker_dagster.operations.daily import daily, sync
 from tracker_dagster.operations.rebuild import backfill
 from tracker_dagster.operations.results import SUMMARY_FILE, missing_sections, promotions
 from tracker_dagster.operations.workplace import Workplace

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, SecretStr
 
 from tracker_dagster.operations.environment import assignments
+from tracker_dagster.operations.market import NOT_RUNNING
 from tracker_dagster.sources.errors import (
     NotEntitledError,
     RateLimitedError,
@@ -109,7 +110,10 @@ def market_findings(settings: Settings) -> list[Finding]:
         try:
             now = rest.market_status().server_time
         except SourceError as error:
-            return [Finding(kind, False, _advice(error, settings))]
+            advice = _advice(error, settings)
+            if advice == NOT_RUNNING:
+                return [Finding(kind, None, f"{advice}; commands that need it start it")]
+            return [Finding(kind, False, advice)]
         findings.append(Finding(kind, True, f"answers at {settings.rest_url}"))
         findings.append(_clock(settings, now))
         probes: Mapping[str, Callable[[], object]] = {
@@ -170,7 +174,7 @@ def _advice(error: SourceError, settings: Settings) -> str:
     if isinstance(error, RateLimitedError):
         return f"{error}: set MASSIVE_REQUESTS_PER_MINUTE to what the plan allows"
     if settings.is_simulated and error.status is None:
-        return "the simulated market is not running: `tracker sim`"
+        return NOT_RUNNING
     return str(error)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from tracker_dagster.instruments import parse_option_symbol
 from tracker_dagster.ledger.commands import Recorded, open_position
-from tracker_dagster.operations.daily import UsageError
+from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.results import decision
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import PROMOTIONS

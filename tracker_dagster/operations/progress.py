@@ -62,7 +62,7 @@ class RunProgress:
         else:
             steps = len(self._done_of_step)
             over = f" over {self._days} sessions" if self._days > 1 else ""
-            self._console.print(f"{self._title}: {steps} steps{over}")
+            self._console.print(f"{self._title}: {steps} step{'s' * (steps != 1)}{over}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,8 @@ import dagster as dg
 
 from tracker_dagster.assets.book import OPEN_TAG
 from tracker_dagster.automation.jobs import LANE_TAG
-from tracker_dagster.operations.daily import Choice, UsageError, job_assets, session_of, sync
+from tracker_dagster.operations.choice import Choice, UsageError
+from tracker_dagster.operations.daily import job_assets, session_of, sync
 from tracker_dagster.operations.runs import RunReport, materialised_days
 from tracker_dagster.operations.workplace import RunFailedError, Workplace
 from tracker_dagster.trading_calendar import (

@@ -25,6 +25,7 @@ from tracker_dagster.warehouse import Warehouse
 NOTHING = "[dim]–[/]"
 SUMMARY_FILE = "summary.md"
 _SNAPSHOT = "snapshot"
+_NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane")
 
 
 def _dollars(value: float) -> str:
@@ -51,7 +52,12 @@ def as_table(frame: pl.DataFrame, columns: Sequence[str], title: str) -> RichTab
     table = RichTable(title=title, title_justify="left", title_style="bold")
     for name in columns:
         numeric = frame.schema[name].is_numeric()
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=name in _NEVER_WRAPPED,
+        )
     for row in frame.select(columns).iter_rows(named=True):
         table.add_row(*(_cell(name, value) for name, value in row.items()))
     return table
@@ -93,13 +99,9 @@ def picks(warehouse: Warehouse, day: date, most: int = 15) -> list[RenderableTyp
         shown.append(f"No picks on {day}.")
     missing = rows.filter(pl.col("status") == "missing")
     if missing.height:
-        reasons = (
-            missing.group_by("stage", "reason")
-            .agg(pl.len().alias("tickers"), pl.col("ticker").sort().str.join(" ").alias("which"))
-            .sort("tickers", "stage", "reason", descending=[True, False, False])
-        )
         title = f"Without a pick: {missing.height}"
-        shown.append(as_table(reasons, ("stage", "tickers", "reason", "which"), title))
+        why = missing.sort("stage", "ticker")
+        shown.append(as_table(why, ("ticker", "stage", "reason"), title))
     return shown
 
 

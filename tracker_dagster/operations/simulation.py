@@ -8,7 +8,9 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from tracker_dagster.operations.daily import DAY_FILES, Choice, UsageError, job_assets, sync
+from tracker_dagster.operations.catch_up import DAY_FILES
+from tracker_dagster.operations.choice import Choice, UsageError
+from tracker_dagster.operations.daily import job_assets, sync
 from tracker_dagster.operations.market import MarketDownError
 from tracker_dagster.operations.workplace import RunFailedError, Workplace
 from tracker_dagster.trading_calendar import (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tracker_dagster.settings import Settings
 
 _SHOWN_ABSENT = 3
+_SHOWN_SIZE = 2**16
 
 
 def print_status(settings: Settings, console: Console) -> None:
@@ -54,7 +55,9 @@ def print_status(settings: Settings, console: Console) -> None:
     if not all(on_off.values()):
         console.print("            what is off runs when you turn it on in `tracker up`")
     sizes = ", ".join(
-        f"{name} {size / 2**20:,.1f} MiB" for name, size in status.disk(settings.data_dir).items()
+        f"{name} {size / 2**20:,.1f} MiB"
+        for name, size in status.disk(settings.data_dir).items()
+        if size > _SHOWN_SIZE
     )
     console.print(f"[bold]Disk[/]        {sizes}", highlight=False)
 
