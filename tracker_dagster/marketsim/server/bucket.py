@@ -338,8 +338,9 @@ def _spoil_rows(frame: pl.DataFrame, kinds: set[str]) -> pl.DataFrame:
     if "duplicate_rows" in kinds:
         frame = pl.concat([frame.head(6), frame.slice(5)])
     if "conflicting_rows" in kinds:
-        changed = frame.slice(6, 1).with_columns((pl.col("open") + 0.01).alias("open"))
-        frame = pl.concat([frame.head(7), changed, frame.slice(7)])
+        at = min(10, frame.height - 1)
+        changed = frame.slice(at, 1).with_columns((pl.col("open") + 0.01).alias("open"))
+        frame = pl.concat([frame.head(at + 1), changed, frame.slice(at + 1)])
     if "extra_column" in kinds:
         frame = frame.with_columns(pl.lit(0).alias("surprise"))
     if "reordered_header" in kinds:

@@ -238,7 +238,8 @@ def decode_cursor(cursor: str) -> dict[str, str]:
         ApiError: 400, it is not one of ours.
     """
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise bad_request("Could not parse the cursor parameter.") from None
     return dict(parse_qsl(text, keep_blank_values=True))

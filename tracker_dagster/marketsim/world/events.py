@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from types import MappingProxyType
@@ -160,8 +160,8 @@ def earnings_of(seed: int, stock: Stock) -> list[Earnings]:
     return reports
 
 
-def dividends_of(seed: int, stock: Stock, traded_close: Mapping[date, float]) -> list[Dividend]:
-    """Quarterly cash dividends, each a quarter of the yield on the year's first close."""
+def dividends_of(seed: int, stock: Stock, traded_close: Callable[[date], float]) -> list[Dividend]:
+    """Quarterly cash dividends: a quarter of the yield on the close at their declaration."""
     if stock.dividend_yield == 0:
         return []
     month_offset = stable_hash(seed, "dividend month", stock.ticker) % 3
@@ -173,7 +173,7 @@ def dividends_of(seed: int, stock: Stock, traded_close: Mapping[date, float]) ->
             if not previous_session(last_session(), 30) > ex > next_session(first_session(), 40):
                 continue
             declared = session_or_previous(ex - timedelta(days=24))
-            amount = traded_close[declared] * stock.dividend_yield / 4
+            amount = traded_close(declared) * stock.dividend_yield / 4
             paid.append(
                 Dividend(
                     ticker=stock.ticker,

@@ -31,7 +31,7 @@ from tracker_dagster.trading_calendar import (
 
 _INCREMENTS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0)
 _SHORT_DAYS, _LONG_DAYS = 35, 400
-_SERIAL_LISTED, _CYCLE_LISTED, _LEAPS_LISTED = 95, 280, 820
+_SERIAL_LISTED, _CYCLE_LISTED, _LEAPS_LISTED = 90, 250, 760
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Listings:
     def _stock_class(self, ticker: str) -> OptionClass:
         stock = self.world.universe[ticker]
         daily = ticker in ("SPY", "QQQ", "IWM")
-        rungs = (23, 18, 15) if ticker == "SPY" else (3, 2, 2) if daily else (5, 3, 2)
+        rungs = (28, 22, 18) if ticker == "SPY" else (4, 2, 2) if daily else (6, 3, 2)
         return OptionClass(
             ticker,
             ticker,
@@ -154,13 +154,18 @@ class Listings:
 
     def _build(self, option_class: OptionClass, week: date) -> Chain:
         rows: dict[tuple[str, date, int], tuple[float, float, bool]] = {}
+        most = 2 * option_class.rungs[0] + 4
         for expiry, listed, root, morning in _expirations(option_class, week):
+            held = 0
             for anchor, rung, horizon in _anchors(option_class, expiry, listed, week):
-                for name, mills, factor, cash in self._rungs(
-                    option_class, anchor, rung, horizon, week
-                ):
-                    suffix = name[len(option_class.underlying) :]
-                    rows[(root + suffix, expiry, mills)] = (factor, cash, morning)
+                rungs = self._rungs(option_class, anchor, rung, horizon, week)
+                # Nearest first: a ladder that is full still follows the price with five strikes,
+                # so that a crash neither leaves it behind nor makes it grow without end.
+                for rank, (name, mills, factor, cash) in enumerate(rungs):
+                    key = (root + name[len(option_class.underlying) :], expiry, mills)
+                    if key not in rows and (held < most or rank < 5):
+                        rows[key] = (factor, cash, morning)
+                        held += 1
         columns = [
             (f"O:{root}{expiry:%y%m%d}{right}{mills:08d}", root, expiry, mills, right == "C", *rest)
             for (root, expiry, mills), rest in rows.items()
@@ -226,7 +231,7 @@ class Listings:
                 name, cash = option_class.underlying + "1", cash + event.cash_per_share
         return [
             (name, mills, factor, cash)
-            for n in range(-rung, rung + 1)
+            for n in sorted(range(-rung, rung + 1), key=lambda n: (abs(n), n))
             if (mills := round((centre + n * step) * 1000) // divisor) > 0
         ]
 

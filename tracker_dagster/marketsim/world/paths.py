@@ -31,7 +31,7 @@ ANCHOR = date(2026, 6, 30)
 
 _YEAR = 252.0
 _OVERNIGHT_SHARE = 0.3  # of a day's variance falls between close and open
-_REVERSION = 0.997  # daily persistence of the deviation from trend: keeps 32 years in a sane range
+_REVERSION = 0.995  # daily persistence of the deviation from trend: keeps 32 years in a sane range
 
 
 @dataclass(frozen=True, slots=True)

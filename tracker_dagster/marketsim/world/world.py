@@ -175,11 +175,11 @@ class World:
 
         def compute() -> list[Dividend]:
             path = self._path(ticker)
-            closes = {
-                day: float(path.close[t]) * self.split_factor(ticker, day)
-                for t, day in enumerate(self.paths.days)
-            }
-            return events.dividends_of(self.seed, self.universe[ticker], closes)
+
+            def traded_close(day: date) -> float:
+                return float(path.close[self.session_index(day)]) * self.split_factor(ticker, day)
+
+            return events.dividends_of(self.seed, self.universe[ticker], traded_close)
 
         return self._facts.get(("dividends", ticker), compute)
 
@@ -203,7 +203,7 @@ class World:
             stock = self.universe.get(ticker) or self._proxies.get(ticker)
             if stock is None:
                 raise UnknownTickerError(ticker)
-            return self.paths.stock(stock, events.earnings_of(self.seed, stock))
+            return self.paths.stock(stock, self.earnings(ticker))
 
         return self._daily.get(ticker, compute)
 
