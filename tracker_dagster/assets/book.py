@@ -183,7 +183,7 @@ def contract_health(run: DayRun) -> Outcome:
     """Each open position at a slot: prices, triggers, anomalies, P&L and what to do."""
     slot = _health_slot(run)
     held = _held(run).filter(pl.col("status") == "OPEN")
-    tickers, symbols = held["ticker"].unique().to_list(), held["symbol"].to_list()
+    tickers = held["ticker"].unique().to_list()
     yesterday = previous_session(run.day)
 
     def captured(table: Table, where: dict[str, list[str]]) -> pl.DataFrame:
@@ -194,7 +194,8 @@ def contract_health(run: DayRun) -> Outcome:
     frame = judge(
         POSITIONS.conform(held, trade_date=run.day, available_at=slot),
         captured(MARKET_LAST, {"ticker": tickers}),
-        captured(OPTION_CHAIN, {"symbol": symbols}),
+        # The whole chain of each: a roll is looked for in later expiries.
+        captured(OPTION_CHAIN, {"underlying": tickers}),
         run.warehouse.read(
             STOCK_DAY_AGGS, as_of=slot, first=yesterday, last=yesterday, where={"ticker": tickers}
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -24,16 +25,18 @@ from tracker_dagster.sources.massive.flat_file_formats import (
     parse_minute_aggs,
     unexpected_columns,
 )
-from tracker_dagster.sources.massive.flat_files import FetchedFile
 from tracker_dagster.sources.massive.records import ParsedRows
-from tracker_dagster.sources.massive.rest import Timespan
 from tracker_dagster.trading_calendar import (
     EASTERN,
     day_file_available_at,
     last_published_session,
     session_on,
 )
-from tracker_dagster.warehouse import IngestedFile, Unit, WriteResult
+from tracker_dagster.warehouse import IngestedFile, Unit, Warehouse, WriteResult
+
+if TYPE_CHECKING:
+    from tracker_dagster.sources.massive.flat_files import FetchedFile
+    from tracker_dagster.sources.massive.rest import Timespan
 
 FLAT_FILE = "massive_flat_file"
 REST = "massive_rest"

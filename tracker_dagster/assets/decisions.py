@@ -167,6 +167,12 @@ def _file_identities(run: DayRun, tables: Sequence[Table]) -> dict[str, str]:
     }
 
 
+def _structure_identity(known: _Known) -> dict[str, str]:
+    """Session of the structure features used: yesterday's, where today's came after the slot."""
+    latest = known.structure["trade_date"].max()
+    return {} if latest is None else {"structure_features": str(latest)}
+
+
 def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.DataFrame:
     known = _known(run, slot)
     price_slot = decision_slot(run, MARKET_LAST)
@@ -190,7 +196,8 @@ def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.D
         slot,
         settings,
         _file_identities(run, [STOCK_DAY_AGGS])
-        | {"option_chain": slot.isoformat(), "market_last": str(price_slot)},
+        | {"option_chain": slot.isoformat(), "market_last": str(price_slot)}
+        | _structure_identity(known),
     )
 
 
@@ -214,7 +221,7 @@ def _day_file_picks(run: DayRun, decision_at: datetime, settings: PickSettings) 
         run.day,
         decision_at,
         settings,
-        _file_identities(run, [STOCK_DAY_AGGS, OPTION_DAY_AGGS]),
+        _file_identities(run, [STOCK_DAY_AGGS, OPTION_DAY_AGGS]) | _structure_identity(known),
     )
 
 

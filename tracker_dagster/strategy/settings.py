@@ -134,7 +134,7 @@ class PickSettings(_Frozen):
         weights: of the rank score.
     """
 
-    min_sessions: int = Field(default=1, ge=1)
+    min_sessions: int = Field(default=3, ge=1)
     max_price_age_minutes: float = 30.0
     max_quote_age_minutes: float = 60.0
     max_spread: float = 0.20
