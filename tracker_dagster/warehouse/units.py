@@ -6,6 +6,7 @@ Pure: frames in, a `PreparedWrite` out. Nothing here touches a database.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -176,8 +177,13 @@ def _is_date(table: Table, name: str) -> bool:
 
 def canonical_json(values: Mapping[str, Any]) -> str:
     """The same text for the same values: sorted names, ISO dates, no spaces."""
+    # JSON has no NaN and no infinity: they are spelled out as text.
+    spelled = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
     return json.dumps(
-        values, sort_keys=True, separators=(",", ":"), default=_json_value, ensure_ascii=False
+        spelled, sort_keys=True, separators=(",", ":"), default=_json_value, ensure_ascii=False
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tracker_dagster.schemas.captured import MARKET_LAST
 from tracker_dagster.schemas.market import STOCK_DAY_AGGS
+from tracker_dagster.schemas.registry import TABLES
 from tracker_dagster.schemas.system import INGESTED_FILES, LEDGER, QUARANTINE
 from tracker_dagster.warehouse import (
     AppendOnlyError,
@@ -123,6 +124,28 @@ def test_a_bad_row_is_kept_once_per_rule_with_its_line(warehouse):
         "low_is_lowest": "B,line",
         "not_a_number": "???",
     }
+
+
+@pytest.mark.parametrize("worth", [float("nan"), float("inf"), None, -0.5])
+def test_any_bad_value_is_kept_readable(warehouse, worth):
+    bad = stocks("B").with_columns(close=pl.lit(worth, pl.Float64))
+    lines = pl.Series("_raw", ["A,line", "B,line"])
+    for frame, raw in (
+        (pl.concat([stocks("A"), bad]), None),
+        (pl.concat([stocks("A"), bad]).with_columns(lines), "B,line"),
+    ):
+        warehouse.replace(STOCK_DAY_AGGS, frame, unit())
+        (kept,) = warehouse.read(QUARANTINE)["raw"].unique().to_list()
+        if raw is None:
+            assert json.loads(kept, parse_constant=pytest.fail)["ticker"] == "B"
+        else:
+            assert kept == raw
+
+
+def test_an_empty_table_reads_as_its_schema_says(warehouse):
+    for table in TABLES.values():
+        assert warehouse.read(table).equals(table.empty())
+        assert warehouse.read(table).schema == table.empty().schema
 
 
 def test_quarantine_is_replaced_with_its_unit_only(warehouse):
@@ -331,6 +354,9 @@ def test_the_vendor_file_is_remembered_with_the_rows_it_gave(warehouse):
     )
     found = warehouse.ingested_files(STOCK_DAY_AGGS, DAY, NEXT_DAY)
     assert [file.etag for file in found] == ["tag", "new"]
+    # Another feed's rows leave the file's identity alone.
+    warehouse.replace(STOCK_DAY_AGGS, stocks("A", source=REST), unit(source=REST))
+    assert len(warehouse.ingested_files(STOCK_DAY_AGGS)) == 2
     # Rows that did not come from the file do not claim to.
     warehouse.replace(STOCK_DAY_AGGS, stocks("A"), unit())
     assert [file.etag for file in warehouse.ingested_files(STOCK_DAY_AGGS)] == ["new"]
