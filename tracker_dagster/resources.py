@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -21,9 +21,12 @@ from pydantic import SecretStr
 
 from tracker_dagster.settings import Settings
 from tracker_dagster.sources.capture import RawStore
-from tracker_dagster.sources.massive.flat_files import FlatFiles
-from tracker_dagster.sources.massive.rest import MassiveRest
 from tracker_dagster.warehouse import Warehouse
+
+# The clients bring HTTP stacks, which processes that only load the graph do not need.
+if TYPE_CHECKING:
+    from tracker_dagster.sources.massive.flat_files import FlatFiles
+    from tracker_dagster.sources.massive.rest import MassiveRest
 
 #: Run tag that holds the run's one reading of the clock.
 NOW_TAG = "tracker/now"
@@ -57,7 +60,7 @@ class SystemClock:
 class MarketClock:
     """The market server's own time (``serverTime``), for the simulated market."""
 
-    rest: MassiveRest
+    market: MarketData
 
     def now(self) -> datetime:
         """The time at the server.
@@ -65,7 +68,7 @@ class MarketClock:
         Raises:
             SourceError: the simulated market does not answer.
         """
-        return self.rest.market_status().server_time
+        return self.market.rest.market_status().server_time
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class MarketData:
     @cached_property
     def rest(self) -> MassiveRest:
         """Massive's REST API."""
+        from tracker_dagster.sources.massive.rest import MassiveRest
+
         key = self.settings.massive_api_key or SecretStr("simulated")
         return MassiveRest(
             self.settings.rest_url,
@@ -122,6 +127,8 @@ class MarketData:
         Raises:
             MissingKeyError: a REST key is set but the flat files' keys are not.
         """
+        from tracker_dagster.sources.massive.flat_files import FlatFiles
+
         key_id, secret = self.settings.massive_key_id, self.settings.massive_secret_key
         if key_id is None or secret is None:
             if not self.settings.is_simulated:
@@ -184,7 +191,7 @@ def process_tags() -> dict[str, str]:
 
 def make_clock(settings: Settings, market: MarketData) -> Clock:
     """The clock that fits the market: its own when simulated, else the system's."""
-    return MarketClock(market.rest) if settings.uses_simulated_clock else SystemClock()
+    return MarketClock(market) if settings.uses_simulated_clock else SystemClock()
 
 
 def run_now(context: dg.AssetExecutionContext | dg.OpExecutionContext, clock: Clock) -> datetime:

@@ -57,21 +57,29 @@ class Session:
 
 
 @cache
-def _table() -> tuple[tuple[date, ...], dict[date, Session]]:
-    sessions: dict[date, Session] = {}
+def _table() -> dict[date, tuple[str, str]]:
+    """Opening and closing bell (New York) of every session, ascending, as text."""
     with seed_file("sessions.csv").open(newline="") as handle:
-        for row in csv.DictReader(handle):
-            day = date.fromisoformat(row["session"])
-            sessions[day] = Session(
-                day,
-                datetime.combine(day, time.fromisoformat(row["open_et"]), EASTERN).astimezone(UTC),
-                datetime.combine(day, time.fromisoformat(row["close_et"]), EASTERN).astimezone(UTC),
-            )
-    return tuple(sessions), sessions
+        rows = csv.reader(handle)
+        columns = next(rows)
+        day, opens, closes = (columns.index(n) for n in ("session", "open_et", "close_et"))
+        return {date.fromisoformat(row[day]): (row[opens], row[closes]) for row in rows}
 
 
+@cache
+def _session(day: date) -> Session:
+    # On demand: instants of 8,000 sessions take longer than reading their table.
+    open_et, close_et = (time.fromisoformat(bell) for bell in _table()[day])
+    return Session(
+        day,
+        datetime.combine(day, open_et, EASTERN).astimezone(UTC),
+        datetime.combine(day, close_et, EASTERN).astimezone(UTC),
+    )
+
+
+@cache
 def _days() -> tuple[date, ...]:
-    return _table()[0]
+    return tuple(_table())
 
 
 def _require_aware(moment: datetime) -> datetime:
@@ -92,7 +100,7 @@ def last_session() -> date:
 
 def is_session(day: date) -> bool:
     """Whether the exchange trades on ``day``."""
-    return day in _table()[1]
+    return day in _table()
 
 
 def session_on(day: date) -> Session:
@@ -102,7 +110,7 @@ def session_on(day: date) -> Session:
         CalendarError: the exchange is closed that day, or the day is outside the table.
     """
     try:
-        return _table()[1][day]
+        return _session(day)
     except KeyError:
         raise CalendarError(f"{day} is not a trading session") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import dataframely as dy
@@ -66,19 +67,17 @@ class Table:
     @property
     def columns(self) -> list[str]:
         """Column names in table order: the key first."""
-        names = self.schema.column_names()
-        return [*self.key, *(name for name in names if name not in self.key)]
+        return list(_dtypes(self.schema))
 
     @property
     def key(self) -> list[str]:
         """Primary key columns."""
-        return self.schema.primary_key()
+        return list(_key(self.schema))
 
     @property
     def polars_schema(self) -> dict[str, pl.DataType]:
         """Column name to polars dtype."""
-        columns = self.schema.columns()
-        return {name: columns[name].dtype for name in self.columns}
+        return dict(_dtypes(self.schema))
 
     def empty(self) -> pl.DataFrame:
         """A frame with the table's columns and no rows."""
@@ -127,6 +126,21 @@ class Table:
             for name in sorted(own)
             if name != "primary_key" and hasattr(self.schema, name)
         }
+
+
+# dataframely works these out anew for every call, and every read and write asks for them.
+
+
+@cache
+def _key(schema: type[dy.Schema]) -> tuple[str, ...]:
+    return tuple(schema.primary_key())
+
+
+@cache
+def _dtypes(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
+    columns, key = schema.columns(), _key(schema)
+    names = [*key, *(name for name in columns if name not in key)]
+    return {name: columns[name].dtype for name in names}
 
 
 _SQL_TYPES: dict[Any, str] = {
