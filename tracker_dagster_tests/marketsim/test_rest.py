@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -63,6 +64,9 @@ def test_unknown_route_is_plain_text(sim: MarketSim, http: requests.Session) -> 
         ("/v3/snapshot/options/AAPL?limit=251", "limit"),
         ("/v3/reference/options/contracts?contract_type=straddle", "contract_type"),
         ("/v3/reference/options/contracts?cursor=%%%", "cursor"),
+        ("/v3/reference/options/contracts?cursor=YXA9eA", "cursor"),
+        ("/v3/reference/options/contracts?as_of=1999-01-04", "time"),
+        ("/v2/aggs/ticker/AAPL/range/1/day/2026-01-02/9999-12-31", "time"),
     ],
 )
 def test_bad_parameters(sim: MarketSim, http: requests.Session, path: str, words: str) -> None:
@@ -295,6 +299,33 @@ def test_the_same_question_at_the_same_moment_has_the_same_answer(sim: MarketSim
     with MarketSim(now=NOW) as other:
         there = requests.get(other.url + path).content.replace(other.url.encode(), b"")
     assert here.replace(sim.url.encode(), b"") == there
+
+
+def test_many_clients_at_once(sim: MarketSim) -> None:
+    names = ["AMZN", "META", "I:NDX", "I:VIX", "COIN", "SOFI", "SPY", "XLE"] * 2
+
+    def ask(name: str) -> bytes:
+        url = f"{sim.url}/v3/snapshot/options/{name}?limit=250&apiKey=k"
+        answer = requests.get(url, timeout=30)
+        assert answer.status_code == 200
+        return answer.content
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, names))
+    assert found[:8] == found[8:]
+
+
+def test_an_index_contract_settled_this_morning_is_gone(
+    sim: MarketSim, http: requests.Session
+) -> None:
+    url = f"{sim.url}/v3/snapshot/options/I:SPX?limit=250&expiration_date=2026-11-20"
+
+    def roots() -> set[str]:
+        return {r["details"]["ticker"][2:-15] for r in http.get(url).json()["results"]}
+
+    assert roots() == {"SPX", "SPXW"}
+    sim.set_clock(datetime(2026, 11, 20, 20, 0, tzinfo=UTC))
+    assert roots() == {"SPXW"}
 
 
 # --- plans --------------------------------------------------------------------------------

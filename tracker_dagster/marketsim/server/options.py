@@ -90,11 +90,16 @@ def _listed(call: Call, underlying: str, as_of: date, expired: bool) -> list[Row
     return list(rows.values())
 
 
+def _as_of(call: Call) -> date:
+    """The asked day, never later than today: nobody can list contracts from the future."""
+    return min(call.day("as_of") or call.today, call.today)
+
+
 def contracts(call: Call) -> Row:
     """``/v3/reference/options/contracts``."""
     offset = resume(call)
     size = call.limit(10, 1000)
-    as_of = call.day("as_of") or call.today
+    as_of = _as_of(call)
     expired = call.flag("expired", False)
     kind = call.text("contract_type")
     if kind not in (None, "call", "put", "other"):
@@ -125,7 +130,7 @@ def contracts(call: Call) -> Row:
 def contract(call: Call) -> Row:
     """``/v3/reference/options/contracts/{ticker}``."""
     ticker = call.request.path_params["ticker"]
-    as_of = call.day("as_of") or call.today
+    as_of = _as_of(call)
     found = find_contract(call.sim.chains.listings, ticker)
     if found is not None:
         chain = call.sim.chains.listings.chain(found.underlying, as_of)

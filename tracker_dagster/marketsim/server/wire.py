@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from tracker_dagster.marketsim.simulation import Simulation
-from tracker_dagster.trading_calendar import EASTERN
+from tracker_dagster.trading_calendar import EASTERN, CalendarError
 
 Row = dict[str, Any]
 Params = Mapping[str, str]
@@ -181,6 +181,10 @@ def endpoint(
             if not limiter.allows(simulation.plan.requests_per_minute):
                 raise ApiError(429, "ERROR", RATE_MESSAGE)
             body = handler(call)
+        except (CalendarError, OverflowError):
+            error = bad_request("Could not parse the time parameter.")
+            body = {"status": error.status, "request_id": call.request_id, "error": error.text}
+            return _json(call, body, error.code)
         except ApiError as error:
             body = {"status": error.status, "request_id": call.request_id, error.field: error.text}
             return _json(call, body, error.code)
@@ -251,7 +255,10 @@ def resume(call: Call) -> int:
     if not cursor:
         return 0
     call.params = decode_cursor(cursor)
-    return int(call.params.pop("ap", "0") or 0)
+    after = call.params.pop("ap", "")
+    if not after.isdigit():
+        raise bad_request("Could not parse the cursor parameter.")
+    return int(after)
 
 
 # --- filters ------------------------------------------------------------------------------

@@ -173,6 +173,8 @@ class Chains:
     def _value(self, underlying: str, moment: datetime) -> ChainState:
         today = moment.astimezone(EASTERN).date()
         chain = self.listings.chain(underlying, today)
+        if moment >= _open_of(today):  # settled on this morning's opening values: gone
+            chain = chain.take(~chain.morning | (chain.expiry > today.toordinal()))
         option_class = chain.option_class
         spot = self.world.price_at(option_class.path, moment)
         current = self.world.volatility_at(option_class.path, moment)

@@ -31,7 +31,7 @@ from tracker_dagster.trading_calendar import (
 
 _INCREMENTS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0)
 _SHORT_DAYS, _LONG_DAYS = 35, 400
-_SERIAL_LISTED, _CYCLE_LISTED, _LEAPS_LISTED = 90, 250, 760
+_SERIAL_LISTED, _CYCLE_LISTED, _LEAPS_LISTED = 85, 240, 760
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Listings:
             )
         base = {"SPX": 0.15, "NDX": 0.19, "RUT": 0.20}[name]
         daily = name == "SPX"
-        rungs = (3, 2, 2) if daily else (3, 3, 2)
+        rungs = (3, 2, 2)
         return OptionClass(
             name, f"I:{name}", "INDEX", base, index.popularity, True, daily, True, rungs
         )
@@ -154,7 +154,7 @@ class Listings:
 
     def _build(self, option_class: OptionClass, week: date) -> Chain:
         rows: dict[tuple[str, date, int], tuple[float, float, bool]] = {}
-        most = 2 * option_class.rungs[0] + 4
+        most = 2 * option_class.rungs[0] + 2
         for expiry, listed, root, morning in _expirations(option_class, week):
             held = 0
             for anchor, rung, horizon in _anchors(option_class, expiry, listed, week):
