@@ -154,7 +154,7 @@ class Listings:
 
     def _build(self, option_class: OptionClass, week: date) -> Chain:
         rows: dict[tuple[str, date, int], tuple[float, float, bool]] = {}
-        most = 2 * option_class.rungs[0] + 2
+        most = 2 * option_class.rungs[0] + 1
         for expiry, listed, root, morning in _expirations(option_class, week):
             held = 0
             for anchor, rung, horizon in _anchors(option_class, expiry, listed, week):
