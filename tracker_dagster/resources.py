@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from tracker_dagster.settings import Settings
 from tracker_dagster.sources.capture import RawStore
+from tracker_dagster.sources.errors import TransientError
 from tracker_dagster.warehouse import Warehouse
 
 # The clients bring HTTP stacks, which processes that only load the graph do not need.
@@ -68,7 +69,14 @@ class MarketClock:
         Raises:
             SourceError: the simulated market does not answer.
         """
-        return self.market.rest.market_status().server_time
+        try:
+            return self.market.rest.market_status().server_time
+        except TransientError as error:
+            if error.status is not None:
+                raise
+            raise TransientError(
+                f"the simulated market is not running: `tracker sim` ({error})"
+            ) from error
 
 
 @dataclass(frozen=True)

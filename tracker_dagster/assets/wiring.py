@@ -30,6 +30,8 @@ from tracker_dagster.trading_calendar import EASTERN, session_on, trading_date
 from tracker_dagster.warehouse import Warehouse, WarehouseError, WriteResult
 
 OWNERS = ("team:tracker",)
+#: Run tag in which Dagster keeps the partition that a run was asked for.
+PARTITION_TAG = "dagster/partition"
 #: Share of a unit's rows that may be set aside before the check on it fails.
 QUARANTINE_TOLERANCE = 0.01
 
@@ -227,7 +229,15 @@ def _run_days(
     clock: Clock,
     knobs: Knobs,
 ) -> dg.MaterializeResult:
-    now = run_now(context, clock)
+    _require_partition(context, table)
+    try:
+        now = run_now(context, clock)
+    except SourceError as error:
+        raise dg.Failure(
+            description=f"{table.name}: the market's clock does not answer: {error}",
+            metadata={"error": type(error).__name__},
+            allow_retries=False,
+        ) from error
     days = [date.fromisoformat(key) for key in context.partition_keys]
     store = warehouse.warehouse
     outcomes: dict[date, Outcome] = {}
@@ -274,6 +284,16 @@ def _run_days(
         data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,
         check_results=_check_results(table, promised, outcomes),
     )
+
+
+def _require_partition(context: dg.AssetExecutionContext, table: Table) -> None:
+    """A run tagged with a day off must not do another day: Dagster would take the next session."""
+    asked = context.run.tags.get(PARTITION_TAG)
+    if asked is not None and asked not in context.partition_keys:
+        raise dg.Failure(
+            description=f"{table.name}: {asked} has no partition, it is not a trading session",
+            allow_retries=False,
+        )
 
 
 def _require_started(day: date, now: datetime) -> None:

@@ -243,6 +243,11 @@ class FlatFiles:
             body = answer["Body"].read()
             if stated is None or len(body) != stated:
                 raise TransientError(f"{len(body)} bytes came of {stated} announced", url_path=key)
+            if not {"ETag", "LastModified"} <= answer.keys():
+                # A proxy's page with status 200 has neither, and must not pass for a file.
+                raise MalformedResponseError(
+                    "expected a file, got an answer without an ETag", url_path=key
+                )
             remote = RemoteFile(
                 day, key, len(body), answer["ETag"].strip('"'), answer["LastModified"]
             )
