@@ -58,7 +58,7 @@ _LEVEL: Mapping[str, tuple[float, float, str]] = MappingProxyType(
         "WFC": (57.0, 5, "Wells Fargo & Co."),
         "CSCO": (69.0, 5, "Cisco Systems Inc."),
         "IBM": (284.0, 4, "International Business Machines Corp."),
-        "PYPL": (68.0, 6, "PayPal Holdings Inc."),
+        "PYPL": (54.0, 6, "PayPal Holdings Inc."),
         "SOFI": (26.5, 12, "SoFi Technologies Inc."),
         "HOOD": (118.0, 12, "Robinhood Markets Inc."),
         "AFRM": (79.0, 5, "Affirm Holdings Inc."),
