@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from tracker_dagster.warehouse.engines import engine
 from tracker_dagster.warehouse.errors import WarehouseFullError, WarehouseHeldError
 from tracker_dagster.warehouse.turns import turn
 
@@ -71,25 +72,41 @@ def connect(path: Path, *, read_only: bool, patience: float) -> Iterator[duckdb.
 @contextmanager
 def opened(path: Path, *, read_only: bool, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """As `connect`, for whoever has the turn already."""
-    connection = _attached(path, read_only=read_only, patience=patience)
-    try:
-        yield connection
-    except duckdb.Error as error:
-        if is_disk_full(error):
-            raise WarehouseFullError(
-                f"no room to write {path.name}; nothing was changed: {_first_line(error)}"
-            ) from error
-        raise
-    finally:
-        connection.close()
+    with engine(path, read_only=read_only) as host:
+        _attach(host, path, read_only=read_only, patience=patience)
+        name = quoted(catalog_name(path))
+        connection = host.cursor()
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"USE {name}")
+            yield connection
+        except duckdb.Error as error:
+            if is_disk_full(error):
+                raise WarehouseFullError(
+                    f"no room to write {path.name}; nothing was changed: {_first_line(error)}"
+                ) from error
+            raise
+        finally:
+            connection.close()
+        host.execute(f"DETACH {name}")
 
 
-def _attached(path: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
+def _attach(
+    host: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, patience: float
+) -> None:
+    options = (
+        "READ_ONLY"
+        if read_only
+        else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, STORAGE_VERSION '{STORAGE_VERSION}'"
+    )
+    file = str(path).replace("'", "''")
+    statement = f"ATTACH '{file}' AS {quoted(catalog_name(path))} ({options})"
     deadline = time.monotonic() + patience
     pause = 0.05
     while True:
         try:
-            return _open(path, read_only=read_only)
+            host.execute(statement)
+            return
         except duckdb.IOException as error:
             holder = _holder(error)
             if holder is None:
@@ -102,28 +119,6 @@ def _attached(path: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBP
                 ) from error
             time.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311
             pause = min(pause * 2, 0.5)
-
-
-def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
-    try:
-        connection.execute("LOAD icu")
-        connection.execute("SET TimeZone = 'UTC'")
-        name = catalog_name(path)
-        options = (
-            "READ_ONLY"
-            if read_only
-            else f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, STORAGE_VERSION '{STORAGE_VERSION}'"
-        )
-        file = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{file}' AS {quoted(name)} ({options})")
-        connection.execute(f"USE {quoted(name)}")
-        if read_only:
-            connection.execute("SET enable_external_access = false")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def quoted(name: str) -> str:
