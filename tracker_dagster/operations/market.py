@@ -214,10 +214,10 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def require_answer(settings: Settings) -> None:
-    """Make sure that the market answers before work begins.
+    """Make sure that the simulated market answers before work begins; a vendor is not asked.
 
     Raises:
-        MarketDownError: the simulated market, or a local stand-in for the vendor, does not.
+        MarketDownError: nothing answers at its address, or something that is no market.
     """
     if settings.is_simulated and server_time(settings.rest_url) is None:
         raise MarketDownError(f"what answers at {settings.rest_url} is not a market")

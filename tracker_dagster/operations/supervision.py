@@ -98,7 +98,8 @@ def dagster_dev(
     child = subprocess.Popen(
         dagster_dev_command(home, port),
         cwd=home,
-        env=dict(environment),
+        # Newer dg commands are for development; this one serves a workspace file.
+        env={**environment, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"},
         stdin=subprocess.DEVNULL,
         # Ctrl-C is for us: Dagster's processes are then ended in their own order.
         start_new_session=True,

@@ -115,14 +115,13 @@ def workplace(
     """A workplace for the body; a simulated market that had to be started is stopped after it.
 
     Raises:
-        MarketDownError: the simulated market could not be started.
+        MarketDownError: the simulated market could not be started, or does not answer.
     """
 
     def on_start(url: str) -> None:
         console.print(f"[dim]simulated market started on {url}[/]", highlight=False)
 
-    with (
-        markets.ensured_market(settings, options=market_options, on_start=on_start) as reachable,
-        opened_instance(reachable) as instance,
-    ):
-        yield Workplace(reachable, console, instance)
+    with markets.ensured_market(settings, options=market_options, on_start=on_start) as reachable:
+        markets.require_answer(reachable)
+        with opened_instance(reachable) as instance:
+            yield Workplace(reachable, console, instance)
