@@ -182,6 +182,12 @@ class Place:
         ).to_dicts()
 
 
+def stored_instance(folder: Path) -> dg.DagsterInstance:
+    """Dagster's instance in files of ``folder``, which other processes can open too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}})
+
+
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """What the UI shows of the one step that failed: the Failure's description."""
     failed = [event for event in result.all_events if event.is_step_failure]

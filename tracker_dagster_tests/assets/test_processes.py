@@ -13,7 +13,7 @@ import pytest
 from tracker_dagster.automation.orphans import fail_orphaned_runs
 from tracker_dagster.automation.sensors import day_files_published, market_hours_refresh
 from tracker_dagster.resources import HOST_TAG, PID_TAG, SLOT_TAG, WarehouseResource
-from tracker_dagster_tests.assets.place import DAY, NOW, PAST, failure
+from tracker_dagster_tests.assets.place import DAY, NOW, PAST, failure, stored_instance
 from tracker_dagster_tests.warehouse.children import child, finished, hears
 
 RUNNER = """
@@ -33,7 +33,7 @@ store._replace_unit = midway
 
 
 INSTANCE = """
-instance = dg.DagsterInstance.local_temp(str(path / "dagster"))
+instance = stored_instance(path / "dagster")
 """
 
 
@@ -165,9 +165,7 @@ while not (path / "stop").exists():
 
 @contextmanager
 def persistent(place):
-    folder = place.home / "dagster"
-    folder.mkdir(exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with stored_instance(place.home / "dagster") as instance:
         yield instance
 
 
@@ -176,7 +174,7 @@ def killed_run(place, body):
     code = (
         SLOW_DISK
         + f"""
-instance = dg.DagsterInstance.local_temp(str(path / "dagster"))
+instance = stored_instance(path / "dagster")
 {body}
 """
     )
@@ -232,7 +230,7 @@ def test_the_slot_of_a_killed_refresh_is_free_for_the_next(settled, sim):
         code = (
             SLOW_DISK.replace("stock_day_aggs", "market_last")
             + f"""
-instance = dg.DagsterInstance.local_temp(str(path / "dagster"))
+instance = stored_instance(path / "dagster")
 place.run("refresh", TODAY, instance=instance, tags={request.tags!r})
 """
         )

@@ -6,6 +6,7 @@ What the bytes mean is in ``flat_file_formats``.
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import random
 import re
@@ -189,6 +190,8 @@ class FlatFiles:
         import boto3
         from botocore.config import Config
 
+        # Its debug lines carry signed headers, which name the access key.
+        logging.getLogger("botocore").setLevel(logging.INFO)
         config = Config(
             connect_timeout=self._timeout.connect,
             read_timeout=self._timeout.read,
