@@ -124,6 +124,9 @@ def run_job(
 
     Returns:
         How it ended; a failed step does not raise.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or a signal that means the same; the run is recorded as failed.
     """
     definition = (
         defs.resolve_job_def(job)
@@ -150,6 +153,9 @@ def run_job(
         steps = list(run.step_keys_to_execute or ())
         instance.add_event_listener(run.run_id, listener(run.run_id, steps))
     result = execute_run(InMemoryJob(definition), run, instance, raise_on_error=False)
+    if any(_was_interrupted(event) for event in result.all_events):
+        # Dagster records the interruption as a failed step and goes on; the user meant us all.
+        raise KeyboardInterrupt
     return RunReport(
         run_id=run.run_id,
         job=definition.name,
@@ -158,6 +164,15 @@ def run_job(
         failures=_failures(result),
         skipped=[e.step_key or "" for e in result.all_events if e.is_step_skipped],
     )
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.is_step_failure else None
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def _partition_tags(first: date | None, last: date | None) -> dict[str, str]:
