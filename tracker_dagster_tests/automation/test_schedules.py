@@ -46,31 +46,25 @@ def test_every_hour_of_a_year_asks_only_for_sessions_that_have_begun():
     asked = set()
     hour = datetime(2026, 1, 1, tzinfo=UTC)
     while hour < datetime(2027, 1, 8, tzinfo=UTC):
-        for minute in (0, 20, 50):
+        requests = {
+            hour + timedelta(minutes=20): [tick((hour + timedelta(minutes=20)).astimezone(ET))]
+        }
+        for minute in (0, 50):
             moment = hour + timedelta(minutes=minute)
             today = cal.trading_date(moment)
-            requests = [tick(moment.astimezone(ET))]
-            if cal.is_session(today):
-                requests += [
-                    sensors.slot_request(
-                        instance,
-                        "refresh",
-                        cal.capture_slots(today, 5),
-                        timedelta(minutes=5),
-                        moment,
-                    ),
-                    sensors.slot_request(
-                        instance,
-                        "chain_capture",
-                        cal.chain_slots(today),
-                        timedelta(minutes=15),
-                        moment,
-                    ),
-                ]
-            for request in requests:
+            if not cal.is_session(today):
+                continue
+            five, fifteen = timedelta(minutes=5), timedelta(minutes=15)
+            refreshes, chains = cal.capture_slots(today, 5), cal.chain_slots(today)
+            requests[moment] = [
+                sensors.slot_request(instance, "refresh", refreshes, five, moment),
+                sensors.slot_request(instance, "chain_capture", chains, fifteen, moment),
+            ]
+        for moment, answers in requests.items():
+            for request in answers:
                 if isinstance(request, dg.RunRequest):
                     key = date.fromisoformat(request.partition_key)
-                    assert key == today
+                    assert key == cal.trading_date(moment)
                     assert cal.session_on(key).open <= moment
                     asked.add(key)
         hour += timedelta(hours=1)

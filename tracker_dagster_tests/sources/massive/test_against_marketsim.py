@@ -67,12 +67,12 @@ def test_the_clock_is_the_markets(rest):
 
 
 def test_a_chain_is_captured_and_parsed_from_disk(rest, tmp_path):
-    where = ("massive", "option_chain", TODAY, NOW, "AAPL")
-    capture = RawStore(tmp_path).write(*where, rest.option_chain_pages("AAPL"))
+    where = ("massive", "option_chain", TODAY, NOW, "SPY")
+    capture = RawStore(tmp_path).write(*where, rest.option_chain_pages("SPY"))
     assert len(capture.pages) > 1
-    frame, rejected = parse_option_chain(RawStore(tmp_path).read(*where).bodies, "AAPL")
+    frame, rejected = parse_option_chain(RawStore(tmp_path).read(*where).bodies, "SPY")
     assert rejected.height == 0
-    listed = rest.option_contracts("AAPL", as_of=TODAY)
+    listed = rest.option_contracts("SPY", as_of=TODAY)
     assert sorted(frame["symbol"]) == sorted(listed["symbol"])
     assert frame["symbol"].n_unique() == frame.height
     both = frame.join(listed, on="symbol", suffix="_listed")
@@ -238,7 +238,7 @@ def test_faults_that_pass_change_nothing(sim, rest, kind, options):
 def test_faults_that_last_have_a_type(sim, rest, kind, options, error):
     sim.fault(kind, "/v3/*", **options)
     with pytest.raises(SourceError) as caught:
-        list(rest.option_chain_pages("AAPL"))
+        list(rest.option_chain_pages("SPY"))
     assert type(caught.value) is error
 
 
