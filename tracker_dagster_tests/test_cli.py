@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -312,3 +313,53 @@ def test_an_interrupted_daily_leaves_neither_lock_nor_market(tmp_path):
     assert port_is_free(port)
     with daily_lock(tmp_path / "data" / "run", wait=False):
         pass
+
+
+@pytest.mark.slow
+def test_smoke_leaves_nothing_behind(tmp_path):
+    done = tracker(tmp_path, "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "smoke test passed" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_up_serves_the_graph_and_stops_all_of_it(tmp_path):
+    from tracker_dagster.operations.market import port_is_free
+    from tracker_dagster.operations.supervision import graphql, wait_for_location
+
+    sim_port, busy = free_port(), socket.socket()
+    busy.bind(("127.0.0.1", 0))
+    busy.listen()
+    wanted = busy.getsockname()[1]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tracker_dagster.cli", "up", "--automation", "--port", str(wanted)],
+        env=_environment(tmp_path, TRACKER_SIM_URL=f"http://127.0.0.1:{sim_port}"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said = ""
+        for line in child.stdout:
+            said += line
+            if "ready →" in line:
+                break
+        assert f"port {wanted} is taken" in said
+        url = re.search(r"ready → (\S+)", said)[1]
+        location = wait_for_location(url, lambda: True, timeout=30)
+        assert location["location"] == "tracker_dagster"
+        states = [s["sensorState"]["status"] for s in location["sensors"]]
+        states += [s["scheduleState"]["status"] for s in location["schedules"]]
+        assert set(states) == {"RUNNING"}
+        keys = graphql(url, "{ assetNodes { assetKey { path } } }")["assetNodes"]
+        assert ["summary"] in [node["assetKey"]["path"] for node in keys]
+        assert not port_is_free(sim_port)
+    finally:
+        busy.close()
+        child.send_signal(signal.SIGINT)
+        rest, _ = child.communicate(timeout=120)
+    assert child.returncode == 0, said + rest
+    assert port_is_free(sim_port)
+    assert port_is_free(int(url.rpartition(":")[2]))

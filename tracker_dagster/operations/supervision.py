@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tracker_dagster.operations.market import die_with_parent, port_is_free
+from tracker_dagster.operations.runs import LOCATION, MODULE
 
 HOST = "127.0.0.1"
 WORKSPACE = "workspace.yaml"
 #: Seconds until the location has loaded, on a busy machine.
 START_TIMEOUT = 240.0
 _STOP_PATIENCE = 30.0
-#: What is loaded where there is no workspace.yaml, as in an installed package.
-MODULE = "tracker_dagster.definitions"
 
 _LOCATION_QUERY = """
 query Location {
@@ -82,21 +81,33 @@ def next_free_port(wanted: int, tries: int = 50) -> int:
     raise UpError(f"no free port from {wanted} to {wanted + tries - 1}")
 
 
-def dagster_dev_command(home: Path, port: int) -> list[str]:
-    """Command line of webserver and daemon on our location."""
-    workspace = home / WORKSPACE
-    what = ["-w", str(workspace)] if workspace.is_file() else ["-m", MODULE]
-    base = [sys.executable, "-m", "dagster", "dev", "--host", HOST, "--port", str(port)]
-    return [*base, *what]
+def workspace_file(home: Path, run_dir: Path) -> Path:
+    """The workspace to serve: the checkout's, or one of the same content for a package alone.
+
+    The location's name in it is what runs, schedules and sensors are recorded under.
+    """
+    if (home / WORKSPACE).is_file():
+        return home / WORKSPACE
+    path = run_dir / WORKSPACE
+    path.write_text(
+        "load_from:\n"
+        "  - python_module:\n"
+        f"      module_name: {MODULE}\n"
+        "      attribute: defs\n"
+        f"      location_name: {LOCATION}\n",
+        encoding="utf-8",
+    )
+    return path
 
 
 @contextmanager
 def dagster_dev(
-    home: Path, port: int, environment: Mapping[str, str]
+    workspace: Path, home: Path, port: int, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``dagster dev`` for the body; webserver, daemon and code servers end with it."""
+    command = [sys.executable, "-m", "dagster", "dev", "--host", HOST, "--port", str(port)]
     child = subprocess.Popen(
-        dagster_dev_command(home, port),
+        [*command, "-w", str(workspace)],
         cwd=home,
         # Newer dg commands are for development; this one serves a workspace file.
         env={**environment, "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"},

@@ -24,6 +24,7 @@ from tracker_dagster.operations.supervision import (
     next_free_port,
     start_automation,
     wait_for_location,
+    workspace_file,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def run_up(
             console.print(f"[yellow]port {port} is taken: using {chosen}[/]", highlight=False)
         url = f"http://{HOST}:{chosen}"
         environment = child_environment(reachable, home)
-        with dagster_dev(home, chosen, environment) as child:
+        workspace = workspace_file(home, reachable.run_dir)
+        with dagster_dev(workspace, home, chosen, environment) as child:
             console.print(f"starting Dagster on {url} …", highlight=False)
             location = wait_for_location(url, lambda: child.poll() is None)
             _switch_automation(console, url, automation_state(location), location, automation)
