@@ -177,7 +177,14 @@ def _health_slot(run: DayRun) -> datetime:
 @trading_day_asset(
     CONTRACT_HEALTH,
     group="book",
-    deps=("positions", "market_last", "option_chain", "structure_features"),
+    deps=(
+        "positions",
+        "market_last",
+        "option_chain",
+        "stock_day_aggs",
+        "corporate_actions",
+        "structure_features",
+    ),
 )
 def contract_health(run: DayRun) -> Outcome:
     """Each open position at a slot: prices, triggers, anomalies, P&L and what to do."""

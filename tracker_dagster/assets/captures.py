@@ -220,7 +220,7 @@ def _positive(column: str) -> pl.Expr:
 @trading_day_asset(
     OPTION_CHAIN,
     group="captures",
-    deps=("universe",),
+    deps=("universe", "massive_rest_api"),
     kinds=("rest",),
     checks={"captured_whole": "Every chain of the universe was captured in its slot."},
 )
@@ -269,7 +269,7 @@ def _last_rows(run: DayRun, capture: RawCapture) -> tuple[pl.DataFrame, pl.DataF
 @trading_day_asset(
     MARKET_LAST,
     group="captures",
-    deps=("universe",),
+    deps=("universe", "massive_rest_api"),
     kinds=("rest",),
     checks={
         "captured_whole": "Stocks and indices were both captured in their slot.",

@@ -329,7 +329,7 @@ def _decided(
 @trading_day_asset(
     PROMOTIONS,
     group="decisions",
-    deps=("weekly_picks",),
+    deps=("weekly_picks", "ledger"),
     config=DecisionConfig,
 )
 def promotions(run: DayRun) -> Outcome:
@@ -349,7 +349,7 @@ def promotions(run: DayRun) -> Outcome:
 @trading_day_asset(
     MODEL_COMPARES,
     group="decisions",
-    deps=("weekly_picks",),
+    deps=("weekly_picks", "ledger"),
     config=DecisionConfig,
 )
 def model_compares(run: DayRun) -> Outcome:

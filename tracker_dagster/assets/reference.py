@@ -33,7 +33,9 @@ def _midnight(column: str) -> pl.Expr:
     return midnight.dt.convert_time_zone("UTC")
 
 
-@trading_day_asset(OPTION_CONTRACTS, group="reference", deps=("universe",), kinds=("rest",))
+@trading_day_asset(
+    OPTION_CONTRACTS, group="reference", deps=("universe", "massive_rest_api"), kinds=("rest",)
+)
 def option_contracts(run: DayRun) -> Outcome:
     """The vendor's contract reference ``as_of`` the day, calls and puts, all pages."""
     underlyings = [*enabled_tickers(run), *INDEX_UNDERLYINGS]
@@ -62,7 +64,9 @@ def option_contracts(run: DayRun) -> Outcome:
     return Outcome([result], {"underlyings": len(underlyings), "nonstandard": nonstandard})
 
 
-@trading_day_asset(CORPORATE_ACTIONS, group="reference", deps=("universe",), kinds=("rest",))
+@trading_day_asset(
+    CORPORATE_ACTIONS, group="reference", deps=("universe", "massive_rest_api"), kinds=("rest",)
+)
 def corporate_actions(run: DayRun) -> Outcome:
     """Splits and dividends from the day to 60 days ahead, as far as they had been declared.
 
@@ -110,7 +114,7 @@ def corporate_actions(run: DayRun) -> Outcome:
 @trading_day_asset(
     EARNINGS_CALENDAR,
     group="reference",
-    deps=("universe",),
+    deps=("universe", "massive_rest_api"),
     kinds=("rest", "csv"),
     checks={"has_a_source": "At least one source of earnings dates answered."},
 )

@@ -25,7 +25,7 @@ def enabled_tickers(run: DayRun) -> list[str]:
     return sorted(members.filter(pl.col("enabled"))["ticker"])
 
 
-@trading_day_asset(UNIVERSE, group="reference", kinds=("csv",))
+@trading_day_asset(UNIVERSE, group="reference", deps=("ledger",), kinds=("csv",))
 def universe(run: DayRun) -> Outcome:
     """Syncs ``seed/universe.csv`` into the ledger, then writes the membership as of the day.
 

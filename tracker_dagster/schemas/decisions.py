@@ -372,8 +372,8 @@ PROMOTIONS = Table(
     Kind.DECISION,
     "Which picks the cash promotes, with every gate's outcome; a pure log that opens nothing.",
     made_from={
-        "decision": (("weekly_picks", "rank"), ("positions", "quantity")),
-        "cash_before": (("positions", "stock_basis"),),
+        "decision": (("weekly_picks", "rank"), ("ledger", "payload")),
+        "cash_before": (("ledger", "payload"),),
     },
 )
 POSITIONS = Table(
