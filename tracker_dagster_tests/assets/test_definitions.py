@@ -1,0 +1,130 @@
+"""The graph as a whole: everything described, every job there, and what depends on what."""
+
+import dagster as dg
+import pytest
+
+from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.definitions import build_defs
+from tracker_dagster.schemas.registry import TABLES
+from tracker_dagster.settings import Settings
+
+#: Every asset with what it reads. Change it with the graph, and look at the change.
+GRAPH = """
+bars_1m: massive_flat_files massive_rest_api universe
+contract_health: corporate_actions market_last option_chain positions stock_day_aggs structure_features
+corporate_actions: massive_rest_api universe
+earnings_calendar: massive_rest_api universe
+index_bars: massive_flat_files massive_rest_api
+ledger:
+market_last: massive_rest_api universe
+massive_flat_files:
+massive_rest_api:
+model_compares: ledger weekly_picks
+option_chain: massive_rest_api universe
+option_contracts: massive_rest_api universe
+option_day_aggs: massive_flat_files
+positions: ledger promotions stock_day_aggs
+promotions: ledger weekly_picks
+stock_day_aggs: massive_flat_files universe
+structure_features: bars_1m universe
+summary: contract_health market_last model_compares positions promotions structure_features universe weekly_picks
+universe: ledger
+weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs stock_day_aggs structure_features universe
+"""
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory):
+    # An address nobody listens on: loading the graph asks nobody anything.
+    home = tmp_path_factory.mktemp("nowhere")
+    return build_defs(Settings(data_dir=home / "data", sim_url="http://127.0.0.1:1"))
+
+
+@pytest.fixture(scope="module")
+def graph(definitions):
+    return definitions.resolve_asset_graph()
+
+
+@pytest.fixture(scope="module")
+def nodes(graph):
+    return {key.to_user_string(): graph.get(key) for key in sorted(graph.materializable_asset_keys)}
+
+
+def test_the_graph_is_the_one_we_mean(graph):
+    shown = [
+        " ".join([f"{key.to_user_string()}:", *sorted(k.to_user_string() for k in parents)])
+        for key in sorted(graph.get_all_asset_keys())
+        for parents in [graph.get(key).parent_keys]
+    ]
+    assert shown == GRAPH.split("\n")[1:-1]
+
+
+def test_every_asset_says_what_it_is(nodes):
+    assert len(nodes) == 17
+    for name, node in nodes.items():
+        assert len(node.description) > 40, name
+        assert node.group_name != "default", name
+        assert node.owners == ["team:tracker"], name
+        assert "duckdb" in node.kinds, name
+        assert node.code_version, name
+        assert node.partitions_def == TRADING_DAYS, name
+        assert node.backfill_policy.policy_type.name == "SINGLE_RUN", name
+        assert node.check_keys, name
+        assert node.metadata["dagster/table_name"] == f"main.{name}"
+
+
+def test_every_column_is_described_as_its_table_is(nodes):
+    for name, node in nodes.items():
+        shown = {c.name: c for c in node.metadata["dagster/column_schema"].columns}
+        table = TABLES[name]
+        assert list(shown) == list(table.columns), name
+        assert all(column.description for column in shown.values()), name
+        required = {c for c, col in shown.items() if not col.constraints.nullable}
+        assert set(table.replace_by) <= required, name
+        for column, sources in table.made_from.items():
+            assert column in shown, name
+            for upstream, upstream_column in sources:
+                assert upstream_column in TABLES[upstream].columns, (name, column)
+
+
+def test_column_lineage_runs_only_along_dependencies(nodes, graph):
+    traced = {name for name in nodes if TABLES[name].made_from}
+    assert traced >= {"weekly_picks", "promotions", "contract_health", "structure_features"}
+    for name in traced:
+        ancestors = {k.to_user_string() for k in graph.get_ancestor_asset_keys(dg.AssetKey(name))}
+        named = {upstream for sources in TABLES[name].made_from.values() for upstream, _ in sources}
+        assert named <= ancestors, (name, named - ancestors)
+
+
+def test_every_schedule_and_sensor_starts_a_job_that_is_there(definitions):
+    repository = definitions.get_repository_def()
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert jobs >= {"daily", "flat_files", "history", "refresh", "chain_capture", "maintenance"}
+    for schedule in repository.schedule_defs:
+        assert schedule.job_name in jobs
+        assert schedule.execution_timezone == "America/New_York"
+    started = {sensor.name: sensor.job_name for sensor in repository.sensor_defs if sensor.targets}
+    assert set(started.values()) <= jobs
+    assert len(repository.sensor_defs) == len(started) + 1  # the one that watches failures
+    assert all(s.minimum_interval_seconds >= 30 for s in repository.sensor_defs)
+
+
+def test_jobs_cover_every_asset_and_hold_their_order(definitions, nodes):
+    covered = set()
+    for name in ("daily", "flat_files", "history", "refresh", "chain_capture"):
+        job = definitions.resolve_job_def(name)
+        assert job.executor_def is dg.in_process_executor, name
+        covered |= {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert covered == set(nodes)
+
+
+def test_names_are_words_of_the_field_and_one_table_each(nodes):
+    assert set(nodes) <= set(TABLES)
+    for name in nodes:
+        assert name == name.lower()
+        assert not name.endswith(("_asset", "_table", "_df"))
+
+
+def test_loading_the_graph_leaves_nothing_on_disk(tmp_path):
+    build_defs(Settings(data_dir=tmp_path / "data", sim_url="http://127.0.0.1:1"))
+    assert list(tmp_path.iterdir()) == []
