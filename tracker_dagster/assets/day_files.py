@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -32,7 +33,7 @@ from tracker_dagster.trading_calendar import (
     last_published_session,
     session_on,
 )
-from tracker_dagster.warehouse import IngestedFile, Unit, Warehouse, WriteResult
+from tracker_dagster.warehouse import IngestedFile, Unit, WriteResult
 
 if TYPE_CHECKING:
     from tracker_dagster.sources.massive.flat_files import FetchedFile
@@ -51,7 +52,7 @@ class NotPublishedError(ValueError):
 
 def _fetch(run: DayRun, dataset: Dataset) -> FetchedFile:
     try:
-        return run.market.flat_files.fetch(dataset, run.day)
+        return run.ahead.get(partial(run.market.flat_files.fetch, dataset), run.day)
     except NotFoundError as error:
         due = day_file_available_at(run.day).astimezone(EASTERN)
         when = "was due" if due <= run.now else "is due"
@@ -61,7 +62,7 @@ def _fetch(run: DayRun, dataset: Dataset) -> FetchedFile:
         ) from error
 
 
-def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedRows) -> WriteResult:
+def write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedRows) -> WriteResult:
     """Replace the day's unit by the rows of one vendor file, and remember which file it was."""
     frame = table.conform(
         parsed.frame,
@@ -70,7 +71,6 @@ def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedR
         # The publication rule, not LastModified: a rewritten file must not look new to the past.
         available_at=day_file_available_at(run.day),
     )
-    before = run.warehouse.ingested_file(table, run.day, FLAT_FILE)
     file = IngestedFile(
         object_key=fetched.remote.key,
         etag=fetched.remote.etag,
@@ -78,8 +78,8 @@ def _write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedR
     )
     unit: Unit = {"trade_date": run.day, "source": FLAT_FILE}
     result = run.warehouse.replace(table, frame, unit, rejected=parsed.rejected, file=file)
-    if before is not None and before.etag != file.etag:
-        _alert_stale_decisions(run, table, before.etag, file.etag)
+    if result.replaced_etag not in (None, file.etag):
+        _alert_stale_decisions(run, table, result.replaced_etag, file.etag)
     return result
 
 
@@ -125,6 +125,7 @@ def _coverage(name: str, wanted: Collection[str], present: Collection[str]) -> C
 @trading_day_asset(
     STOCK_DAY_AGGS,
     group="market",
+    deps=("universe", "massive_flat_files"),
     kinds=("s3",),
     checks={"universe_traded": "Every enabled ticker of the universe has a bar."},
 )
@@ -132,7 +133,7 @@ def stock_day_aggs(run: DayRun) -> Outcome:
     """One file a session from Massive's ``us_stocks_sip/day_aggs_v1``."""
     fetched = _fetch(run, Dataset.STOCK_DAY)
     parsed = parse_day_aggs(fetched.csv, run.day)
-    result = _write_file(run, STOCK_DAY_AGGS, fetched, parsed)
+    result = write_file(run, STOCK_DAY_AGGS, fetched, parsed)
     tickers = enabled_tickers(run)
     return Outcome(
         [result],
@@ -141,29 +142,33 @@ def stock_day_aggs(run: DayRun) -> Outcome:
     )
 
 
-@trading_day_asset(OPTION_DAY_AGGS, group="market", kinds=("s3",))
+@trading_day_asset(OPTION_DAY_AGGS, group="market", deps=("massive_flat_files",), kinds=("s3",))
 def option_day_aggs(run: DayRun) -> Outcome:
     """One file a session from Massive's ``us_options_opra/day_aggs_v1``."""
     fetched = _fetch(run, Dataset.OPTION_DAY)
-    parsed = parse_day_aggs(fetched.csv, run.day, Dataset.OPTION_DAY)
-    rows = parsed.frame.rename({"ticker": "symbol"}).with_columns(option_symbol_columns())
-    result = _write_file(run, OPTION_DAY_AGGS, fetched, parsed._replace(frame=rows))
-    busiest = (
-        rows.drop_nulls("underlying")
-        .group_by("underlying")
-        .agg(pl.col("volume").sum())
-        .sort("volume", "underlying", descending=[True, False])
-        .head(12)
-    )
-    return Outcome(
-        [result],
-        _file_metadata(Dataset.OPTION_DAY, fetched)
-        | picture(
-            run,
-            "busiest",
-            lambda: bar_chart(busiest, "underlying", "volume", f"Contracts traded {run.day}"),
-        ),
-    )
+    parsed = option_day_rows(fetched.csv, run.day)
+
+    def busiest() -> str:
+        volume = (
+            parsed.frame.drop_nulls("underlying")
+            .group_by("underlying")
+            .agg(pl.col("volume").sum())
+            .sort("volume", "underlying", descending=[True, False])
+            .head(12)
+        )
+        return bar_chart(volume, "underlying", "volume", f"Contracts traded {run.day}")
+
+    result = write_file(run, OPTION_DAY_AGGS, fetched, parsed)
+    metadata = _file_metadata(Dataset.OPTION_DAY, fetched)
+    return Outcome([result], metadata | picture(run, "busiest", busiest))
+
+
+def option_day_rows(csv: bytes, day: date) -> ParsedRows:
+    """The rows of an option day file, with what their symbols say."""
+    parsed = parse_day_aggs(csv, day, Dataset.OPTION_DAY)
+    # Lazily, so that what the expressions have in common is computed once.
+    rows = parsed.frame.lazy().rename({"ticker": "symbol"}).with_columns(option_symbol_columns())
+    return parsed._replace(frame=rows.collect())
 
 
 def _rest_bars(run: DayRun, tickers: Collection[str], timespan: Timespan) -> pl.DataFrame:
@@ -180,7 +185,7 @@ def _rest_bars(run: DayRun, tickers: Collection[str], timespan: Timespan) -> pl.
 @trading_day_asset(
     BARS_1M,
     group="market",
-    deps=("universe",),
+    deps=("universe", "massive_flat_files", "massive_rest_api"),
     kinds=("s3",),
     checks={"universe_covered": "Every enabled ticker has at least one bar."},
 )
@@ -197,7 +202,7 @@ def bars_1m(run: DayRun) -> Outcome:
             parsed = parse_minute_aggs(fetched.csv, run.day, tickers)
             rows = parsed.frame.rename({"window_start": "start"})
             rows = _with_regular_flag(run.day, rows)
-            result = _write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
+            result = write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
             file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
             return _bars_outcome(result, rows, tickers, file)
     rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
@@ -230,6 +235,7 @@ def _bars_outcome(
 @trading_day_asset(
     INDEX_BARS,
     group="market",
+    deps=("massive_flat_files", "massive_rest_api"),
     kinds=("s3",),
     checks={"all_indices": "All six indices have a bar."},
 )
@@ -253,6 +259,6 @@ def index_bars(run: DayRun) -> Outcome:
         parsed = parse_day_aggs(fetched.csv, run.day, Dataset.INDEX_DAY)
         rows = parsed.frame.filter(pl.col("ticker").is_in(wanted))
         rows = rows.with_columns(ticker=without_prefix)
-        result = _write_file(run, INDEX_BARS, fetched, parsed._replace(frame=rows))
+        result = write_file(run, INDEX_BARS, fetched, parsed._replace(frame=rows))
         metadata = _file_metadata(Dataset.INDEX_DAY, fetched)
     return Outcome([result], metadata, [_coverage("all_indices", INDICES, rows["ticker"].unique())])

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import dagster as dg
 
+from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.partitions import TRADING_DAYS
 from tracker_dagster.resources import (
     SLOT_TAG,
@@ -52,6 +53,8 @@ class DayRun:
     is_first: bool
     #: Whether no later day follows in this run: pictures are drawn once, not for a whole range.
     is_last: bool
+    #: Fetches files of the next day meanwhile.
+    ahead: Ahead
 
     @cached_property
     def slot(self) -> datetime | None:
@@ -241,44 +244,44 @@ def _run_days(
     days = [date.fromisoformat(key) for key in context.partition_keys]
     store = warehouse.warehouse
     outcomes: dict[date, Outcome] = {}
-    for number, day in enumerate(days, start=1):
-        run = DayRun(
-            day=day,
-            now=now,
-            warehouse=store,
-            market=market,
-            knobs=knobs,
-            config=context.op_execution_context.op_config or {},
-            log=context.log,
-            tags=context.run.tags,
-            is_first=number == 1,
-            is_last=number == len(days),
-        )
-        try:
-            _require_started(day, now)
-            outcomes[day] = function(run)
-        except (SourceError, MissingKeyError, WarehouseError, ValueError, OSError) as error:
-            _keep_finished_days(context, table, outcomes)
-            raise dg.Failure(
-                description=f"{table.name} {day}: {error}",
-                metadata={
-                    "trade_date": str(day),
-                    "error": type(error).__name__,
-                    "days_done": len(outcomes),
-                    "days_asked": len(days),
-                },
-                # Sources have retried what can pass already; the rest stays wrong.
-                allow_retries=False,
-            ) from error
-        context.add_asset_metadata(outcomes[day].partition_metadata(), partition_key=str(day))
-        if len(days) > 1:
-            context.log.info(
-                f"{table.name} {day}: {outcomes[day].rows_written} rows ({number} of {len(days)})"
+    with Ahead(days) as ahead:
+        for number, day in enumerate(days, start=1):
+            run = DayRun(
+                day=day,
+                now=now,
+                warehouse=store,
+                market=market,
+                knobs=knobs,
+                config=context.op_execution_context.op_config or {},
+                log=context.log,
+                tags=context.run.tags,
+                is_first=number == 1,
+                is_last=number == len(days),
+                ahead=ahead,
             )
+            try:
+                _require_started(day, now)
+                outcomes[day] = function(run)
+            except (SourceError, MissingKeyError, WarehouseError, ValueError, OSError) as error:
+                _keep_finished_days(context, table, outcomes)
+                raise dg.Failure(
+                    description=f"{table.name} {day}: {error}",
+                    metadata={
+                        "trade_date": str(day),
+                        "error": type(error).__name__,
+                        "days_done": len(outcomes),
+                        "days_asked": len(days),
+                    },
+                    # Sources have retried what can pass already; the rest stays wrong.
+                    allow_retries=False,
+                ) from error
+            context.add_asset_metadata(outcomes[day].partition_metadata(), partition_key=str(day))
+            if len(days) > 1:
+                rows = outcomes[day].rows_written
+                context.log.info(f"{table.name} {day}: {rows} rows ({number} of {len(days)})")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": store.row_count(table),
-            "dagster/column_schema": column_schema(table),
             **({"dagster/column_lineage": column_lineage(table)} if table.made_from else {}),
         },
         data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -178,11 +179,10 @@ class Warehouse:
         units = {(write.table.name, write.unit_json) for write in prepared}
         if len(units) < len(prepared):
             raise UnitMismatchError("the same unit is replaced twice in one transaction")
-        if prepared:
-            with self.connection(read_only=False) as connection, _transaction(connection):
-                for write in prepared:
-                    _replace_unit(connection, write)
-        return [write.result for write in prepared]
+        if not prepared:
+            return []
+        with self.connection(read_only=False) as connection, _transaction(connection):
+            return [_replace_unit(connection, write) for write in prepared]
 
     def append_events(self, events: pl.DataFrame) -> int:
         """Add events to the ledger; one that is there already is left as it is.
@@ -303,7 +303,7 @@ def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
-def _replace_unit(connection: duckdb.DuckDBPyConnection, write: PreparedWrite) -> None:
+def _replace_unit(connection: duckdb.DuckDBPyConnection, write: PreparedWrite) -> WriteResult:
     _replace_rows(connection, write.table, write.unit, write.rows)
     _replace_rows(
         connection,
@@ -312,6 +312,7 @@ def _replace_unit(connection: duckdb.DuckDBPyConnection, write: PreparedWrite) -
         write.quarantine,
     )
     unit = write.unit
+    replaced_etag: str | None = None
     owner: dict[str, Value] = {"table_name": write.table.name}
     if "trade_date" in unit and write.table.kind in (Kind.MARKET, Kind.CAPTURED):
         owner |= {name: unit[name] for name in ("trade_date", "source") if name in unit}
@@ -321,7 +322,16 @@ def _replace_unit(connection: duckdb.DuckDBPyConnection, write: PreparedWrite) -
                 [{name: getattr(write.file, name) for name in INGESTED_FILES.columns}],
                 schema=INGESTED_FILES.polars_schema,
             )
+        found = connection.execute(
+            f"SELECT max(etag) FROM ingested_files WHERE {_condition(owner)}", list(owner.values())
+        ).fetchone()
+        replaced_etag = found[0] if found else None
         _replace_rows(connection, INGESTED_FILES, owner, rows)
+    return replace(write.result, replaced_etag=replaced_etag)
+
+
+def _condition(unit: Mapping[str, Any]) -> str:
+    return " AND ".join(f"{quoted(column)} = ?" for column in unit)
 
 
 def _replace_rows(
@@ -331,8 +341,7 @@ def _replace_rows(
     rows: pl.DataFrame,
 ) -> None:
     name = quoted(table.name)
-    condition = " AND ".join(f"{quoted(column)} = ?" for column in unit)
-    connection.execute(f"DELETE FROM {name} WHERE {condition}", list(unit.values()))
+    connection.execute(f"DELETE FROM {name} WHERE {_condition(unit)}", list(unit.values()))
     if rows.is_empty():
         return
     # In batches of a row group DuckDB compresses on all cores, keeps the order, and leaves the

@@ -74,7 +74,8 @@ class WriteResult:
 
     ``rows_read`` (rejected lines included) is the sum of the other three counts. ``rules``
     counts the bad rows by the rule that they broke; a row that broke two counts in both.
-    ``data_version`` is a hash of the written rows.
+    ``data_version`` is a hash of the written rows. ``replaced_etag`` is that of the vendor file
+    the unit was made from before, null where there was none.
     """
 
     table: str
@@ -84,6 +85,7 @@ class WriteResult:
     rows_collapsed: int
     rules: dict[str, int] = field(default_factory=dict)
     data_version: str = ""
+    replaced_etag: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

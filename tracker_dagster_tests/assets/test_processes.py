@@ -24,10 +24,11 @@ SLOW_DISK = """
 from tracker_dagster.warehouse import store
 write = store._replace_unit
 def midway(connection, prepared):
-    write(connection, prepared)
+    result = write(connection, prepared)
     if prepared.table.name == "stock_day_aggs":
         say("midway")
         time.sleep(60)
+    return result
 store._replace_unit = midway
 """
 
