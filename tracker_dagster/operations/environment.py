@@ -74,6 +74,7 @@ def write_env_file(home: Path, data_dir: Path) -> list[str]:
     ]
     heading = [] if _HEADING in kept else [_HEADING]
     lines = [*kept, *heading, *(f"{name}={_quoted(wanted[name])}" for name in changed)]
+    home.mkdir(parents=True, exist_ok=True)
     # The file may hold keys: nobody else reads it, and it is never half written.
     unfinished = path.with_name(f"{ENV_FILE}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,0 +1,95 @@
+"""Commands that record what people change."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from tracker_dagster.cli.shared import app, console, opened_workplace, session_date
+
+
+@app.command("open", rich_help_panel="Ledger")
+def open_command(
+    symbols: Annotated[
+        list[str], typer.Argument(help="OPRA symbols, or tickers that were promoted.")
+    ],
+    quantity: Annotated[
+        int, typer.Option("--quantity", "-q", help="Contracts; negative is sold.")
+    ] = -1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Premium a share; the bid or ask by default.")
+    ] = None,
+    stock_basis: Annotated[
+        float | None, typer.Option(min=0, help="Cost a share of the stock held against it.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Book it belongs to.")] = "paper",
+    as_of: Annotated[
+        date | None,
+        typer.Option(
+            "--as-of", parser=session_date, metavar="DATE", help="Act on a past session's decision."
+        ),
+    ] = None,
+) -> None:
+    """Record paper positions in the ledger, once each. Nothing is sent to any broker."""
+    if quantity == 0:
+        raise typer.BadParameter("--quantity cannot be 0")
+    with opened_workplace() as place:
+        from tracker_dagster.operations.daily import session_of
+        from tracker_dagster.operations.positions import Order, open_order
+
+        now = place.now()
+        session = session_of(as_of, now)
+        for symbol in symbols:
+            opened = open_order(
+                place.warehouse,
+                Order(symbol, quantity, price, stock_basis, account),
+                session,
+                now,
+                as_of=as_of is not None,
+                actor="cli",
+            )
+            order = opened.order
+            word = "opened" if opened.recorded.is_new else "was open already:"
+            console.print(
+                f"{word} {order.quantity:+d} {order.symbol} at {order.price:.2f}"
+                + (f", stock at {order.stock_basis:.2f}" if order.stock_basis else "")
+                + f" ({order.account}, {opened.recorded.event_id[:12]})",
+                highlight=False,
+            )
+
+
+def _change(ticker: str, action: str, category: str | None = None) -> None:
+    with opened_workplace() as place:
+        from tracker_dagster.ledger import commands
+        from tracker_dagster.operations.daily import sync
+
+        now = place.now()
+        sync(place, now)
+        extra = {"category": category} if action == "add" else {}
+        changed = getattr(commands, action)(place.warehouse, ticker, now, "cli", **extra)
+        past = {"add": "added", "enable": "enabled", "disable": "disabled"}[action]
+        name = ticker.strip().upper()
+        console.print(f"{name} {past}" if changed else f"{name} was {past} already")
+
+
+@app.command(rich_help_panel="Ledger")
+def enable(ticker: str) -> None:
+    """Make picks for a ticker again, from now on."""
+    _change(ticker, "enable")
+
+
+@app.command(rich_help_panel="Ledger")
+def disable(ticker: str) -> None:
+    """Make no picks for a ticker from now on; past days keep theirs."""
+    _change(ticker, "disable")
+
+
+@app.command(rich_help_panel="Ledger")
+def add(
+    ticker: str,
+    category: Annotated[str | None, typer.Option(help="Category, like MEGA_TECH.")] = None,
+) -> None:
+    """Bring a ticker into the universe from now on."""
+    _change(ticker, "add", category)

@@ -1,0 +1,165 @@
+"""What all commands share: the app, option types, settings, a workplace, exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from tracker_dagster.operations.choice import Choice
+    from tracker_dagster.operations.workplace import Workplace
+    from tracker_dagster.settings import Settings
+
+OK, FAILED, USAGE, UNREACHABLE, BUSY, INTERRUPTED = 0, 1, 2, 69, 75, 130
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 a run failed · 2 wrong usage or settings · 69 the market does not "
+    "answer · 75 another `tracker daily` is running · 130 interrupted."
+)
+
+app = typer.Typer(
+    name="tracker",
+    help="Options income research as a Dagster graph: picks, promotions, reports.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console = Console()
+problems = Console(stderr=True)
+
+
+def calendar_date(text: str) -> date:
+    """Parse a date option; anything else is wrong usage."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date like 2025-06-13") from None
+
+
+def session_date(text: str) -> date:
+    """Parse a date option that must be a trading session."""
+    from tracker_dagster.trading_calendar import is_session
+
+    day = calendar_date(text)
+    if not is_session(day):
+        raise typer.BadParameter(f"{day} is not a trading session")
+    return day
+
+
+Day = Annotated[
+    date | None,
+    typer.Option("--day", parser=session_date, metavar="DATE", help="Session."),
+]
+AsOf = Annotated[
+    date | None,
+    typer.Option(
+        "--as-of",
+        parser=session_date,
+        metavar="DATE",
+        help="A past session: made again from what was known on it, and stored.",
+    ),
+]
+Seed = Annotated[
+    float | None, typer.Option("--seed", min=0.01, help="Cash in US dollars. [default: 9300]")
+]
+Lane = Annotated[
+    str | None,
+    typer.Option(
+        "--lane",
+        help="SAFE, SAFE_HIGH, SAFE_HIGH_PAYOUT, AGGRESSIVE or ALL. [default: SAFE_HIGH]",
+    ),
+]
+TopN = Annotated[
+    int | None, typer.Option("--top-n", min=1, help="Picks considered in rank order. [default: 3]")
+]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Capture prices and chains anew first.")]
+First = Annotated[date, typer.Argument(parser=calendar_date, metavar="FROM", help="First date.")]
+Last = Annotated[date, typer.Argument(parser=calendar_date, metavar="TO", help="Last date.")]
+
+
+def settings_or_exit() -> Settings:
+    """Settings of the environment and ``.env``; a wrong one ends the command, its value unseen."""
+    from pydantic import ValidationError
+
+    from tracker_dagster.operations.environment import adopt_env_file
+    from tracker_dagster.settings import home, load_settings
+
+    adopt_env_file(home())
+    try:
+        return load_settings()
+    except ValidationError as error:
+        # Only the message: the value may be a key.
+        for item in error.errors(include_input=False, include_url=False, include_context=False):
+            where = ".".join(map(str, item["loc"])) or "settings"
+            problems.print(f"[red]settings[/] {where}: {escape(item['msg'])}", highlight=False)
+        raise typer.Exit(USAGE) from None
+
+
+def choice_or_exit(seed: float | None, lane: str | None, top_n: int | None) -> Choice:
+    """What the options choose; an unknown lane is wrong usage."""
+    from tracker_dagster.operations.choice import Choice, UsageError
+
+    try:
+        return Choice(seed, lane.upper() if lane else None, top_n)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@contextmanager
+def opened_workplace() -> Iterator[Workplace]:
+    """A workplace for the body of a command, with its failures told and turned into codes."""
+    settings = settings_or_exit()
+    from tracker_dagster.operations.workplace import workplace
+
+    with exit_codes(), workplace(settings, console) as place:
+        yield place
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what operations raise into a sentence and an exit code."""
+    from tracker_dagster.automation.turnstile import BusyError
+    from tracker_dagster.ledger.commands import LedgerError
+    from tracker_dagster.operations.choice import UsageError
+    from tracker_dagster.operations.market import MarketDownError
+    from tracker_dagster.operations.supervision import UpError
+    from tracker_dagster.operations.workplace import RunFailedError
+    from tracker_dagster.resources import MissingKeyError
+    from tracker_dagster.sources.errors import SourceError
+    from tracker_dagster.warehouse import WarehouseError
+
+    codes: dict[type[Exception], int] = {
+        UsageError: USAGE,
+        LedgerError: USAGE,
+        MissingKeyError: USAGE,
+        MarketDownError: UNREACHABLE,
+        BusyError: BUSY,
+        RunFailedError: FAILED,
+        UpError: FAILED,
+        SourceError: FAILED,
+        WarehouseError: FAILED,
+    }
+    try:
+        yield
+    except tuple(codes) as error:
+        code = next(value for kind, value in codes.items() if isinstance(error, kind))
+        problems.print(f"[red]{escape(str(error))}[/]", highlight=False)
+        raise typer.Exit(code) from None
+
+
+def print_done(settings: Settings) -> None:
+    """The last line of a command that wrote the summary."""
+    from tracker_dagster.operations.results import summary_path
+
+    console.print(
+        f"[bold green]Done[/] → {summary_path(settings.reports_dir)}",
+        highlight=False,
+        soft_wrap=True,
+    )
