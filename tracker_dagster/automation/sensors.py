@@ -6,12 +6,13 @@ says why it skips. All are off at first.
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from tracker_dagster.automation import jobs
 from tracker_dagster.automation.alerts import failure_alert
+from tracker_dagster.automation.due_files import due_files
 from tracker_dagster.automation.orphans import fail_orphaned_runs
 from tracker_dagster.automation.turnstile import daily_is_running
 from tracker_dagster.resources import (
@@ -20,13 +21,11 @@ from tracker_dagster.resources import (
     Clock,
     Knobs,
     MarketData,
+    MissingKeyError,
     WarehouseResource,
 )
-from tracker_dagster.schemas.base import Table
-from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.system import ALERTS
 from tracker_dagster.sources.errors import SourceError
-from tracker_dagster.sources.massive.flat_file_formats import Dataset
 from tracker_dagster.trading_calendar import (
     CHAIN_MINUTES,
     EASTERN,
@@ -53,11 +52,6 @@ _UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
-_FILES: dict[Dataset, Table] = {
-    Dataset.STOCK_DAY: STOCK_DAY_AGGS,
-    Dataset.OPTION_DAY: OPTION_DAY_AGGS,
-    Dataset.STOCK_MINUTE: BARS_1M,
-}
 _OFF = "Off until you turn it on here or with `tracker up --automation`."
 
 
@@ -153,25 +147,6 @@ def market_hours_chains(
     return _market_hours(context, clock, knobs, "chain_capture", CHAIN_MINUTES, chains=True)
 
 
-def days_to_ingest(
-    market: MarketData, warehouse: WarehouseResource, days: Sequence[date]
-) -> dict[date, list[str]]:
-    """Of ``days``, those with a file that was never read or has another ETag now, and which.
-
-    Raises:
-        SourceError: the vendor's bucket cannot be listed.
-    """
-    news: dict[date, list[str]] = {}
-    for dataset, table in _FILES.items():
-        read = warehouse.warehouse.ingested_files(table, days[0], days[-1])
-        etags = {file.trade_date: file.etag for file in read}
-        for remote in market.flat_files.list(dataset, days[0], days[-1]):
-            if is_session(remote.day) and etags.get(remote.day) != remote.etag:
-                word = "replaced" if remote.day in etags else "new"
-                news.setdefault(remote.day, []).append(f"{word} {remote.key} {remote.etag}")
-    return news
-
-
 @dg.sensor(
     name="day_files_published",
     job=jobs.flat_files,
@@ -190,25 +165,25 @@ def day_files_published(
     try:
         now = clock.now()
         days = last_sessions(last_published_session(now), FILE_LOOK_BACK)
-        news = days_to_ingest(market, warehouse, days)
-    except SourceError as error:
+        due = due_files(market, warehouse.warehouse, context.instance, days)
+    except (SourceError, MissingKeyError) as error:
         return dg.SkipReason(f"the vendor's files cannot be listed: {error}")
-    if not news:
+    if not due:
         return dg.SkipReason(f"no new or replaced file since {days[0]}")
     if (active := _active_run(context.instance, "flat_files")) is not None:
         return dg.SkipReason(f"run {active[:8]} is still reading files")
     requests = []
-    for day, files in sorted(news.items()):
-        identity = hashlib.sha256("|".join(sorted(files)).encode()).hexdigest()[:16]
+    for day in sorted({file.day for file in due}):
+        names = sorted(f"{file.remote.key} {file.remote.etag}" for file in due if file.day == day)
+        identity = hashlib.sha256("|".join(names).encode()).hexdigest()[:16]
         tags = {FILES_TAG: identity, NOW_TAG: now.isoformat()}
         attempts = context.instance.get_runs_count(dg.RunsFilter(tags={FILES_TAG: identity}))
         if attempts < FILE_ATTEMPTS:
             key = f"{day}@{identity}@{attempts}"
             requests.append(dg.RunRequest(run_key=key, partition_key=str(day), tags=tags))
     if not requests:
-        return dg.SkipReason(
-            f"{FILE_ATTEMPTS} runs have failed on the files of {', '.join(map(str, sorted(news)))}"
-        )
+        days_due = ", ".join(sorted({str(file.day) for file in due}))
+        return dg.SkipReason(f"{FILE_ATTEMPTS} runs have failed on the files of {days_due}")
     return dg.SensorResult(run_requests=requests)
 
 

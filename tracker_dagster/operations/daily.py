@@ -6,9 +6,10 @@ from datetime import date, datetime
 
 import dagster as dg
 
+from tracker_dagster.automation.due_files import due_files
+from tracker_dagster.automation.jobs import DAY_FILES
 from tracker_dagster.automation.turnstile import daily_lock
 from tracker_dagster.ledger.commands import sync_universe
-from tracker_dagster.operations.catch_up import DAY_FILES, due_files
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.runs import RunReport
 from tracker_dagster.operations.workplace import RunFailedError, Workplace
@@ -69,15 +70,15 @@ def catch_up(place: Workplace, now: datetime, sessions: int) -> RunReport | None
     if not due:
         place.console.print(f"day files: the last {len(days)} published sessions are all there")
         return None
-    dates = sorted({day for found in due.values() for day in found})
-    first, last = dates[0], dates[-1]
+    first, last = min(file.day for file in due), max(file.day for file in due)
+    tables = {file.table.name for file in due}
     span = f"{first}" if first == last else f"{first} … {last}"
     return place.run(
         f"flat_files {span}",
         "flat_files",
         first=first,
         last=last,
-        assets=["universe", *(name for name in DAY_FILES if name in due)],
+        assets=["universe", *(name for name in DAY_FILES if name in tables)],
         now=now,
     )
 

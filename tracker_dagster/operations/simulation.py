@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from tracker_dagster.operations.catch_up import DAY_FILES
+from tracker_dagster.automation.jobs import DAY_FILES
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.daily import job_assets, sync
 from tracker_dagster.operations.market import MarketDownError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import dagster as dg
@@ -10,7 +11,8 @@ import dagster as dg
 from tracker_dagster.resources import MarketData
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
-from tracker_dagster.sources.massive.flat_files import Dataset
+from tracker_dagster.sources.massive.flat_file_formats import Dataset
+from tracker_dagster.sources.massive.flat_files import RemoteFile
 from tracker_dagster.trading_calendar import is_session
 from tracker_dagster.warehouse import Warehouse
 
@@ -20,10 +22,22 @@ DATASETS: Mapping[Dataset, Table] = {
     Dataset.STOCK_MINUTE: BARS_1M,
     Dataset.INDEX_DAY: INDEX_BARS,
 }
-#: Their assets, in the order of a run.
-DAY_FILES = tuple(table.name for table in DATASETS.values())
 #: Metadata by which an asset says that it took REST because the file was not to be had.
 _WITHOUT_FILE = {BARS_1M.name: "no_minute_file", INDEX_BARS.name: "no_index_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class DueFile:
+    """A published file that the warehouse does not have as the vendor has it now."""
+
+    table: Table
+    remote: RemoteFile
+    is_replaced: bool
+
+    @property
+    def day(self) -> date:
+        """The session of the file."""
+        return self.remote.day
 
 
 def due_files(
@@ -31,8 +45,8 @@ def due_files(
     warehouse: Warehouse,
     instance: dg.DagsterInstance,
     days: Sequence[date],
-) -> dict[str, list[date]]:
-    """For each table, the sessions whose file is new or has been replaced, ascending.
+) -> list[DueFile]:
+    """The files of sessions that are new or have been replaced, by table and day.
 
     A file that the plan does not include, and whose rows therefore came over REST, is not due.
 
@@ -46,26 +60,21 @@ def due_files(
         SourceError: the bucket cannot be listed.
         MissingKeyError: the flat files' keys are not set.
     """
-    due: dict[str, list[date]] = {}
+    due: list[DueFile] = []
     if not days:
         return due
-    wanted = set(days)
+    wanted = {day for day in days if is_session(day)}
     for dataset, table in DATASETS.items():
-        read = {
-            file.trade_date: file.etag
-            for file in warehouse.ingested_files(table, days[0], days[-1])
-        }
-        listed = [
-            remote.day
+        files = warehouse.ingested_files(table, days[0], days[-1])
+        etags = {file.trade_date: file.etag for file in files}
+        changed = [
+            DueFile(table, remote, is_replaced=remote.day in etags)
             for remote in market.flat_files.list(dataset, days[0], days[-1])
-            if remote.day in wanted
-            and is_session(remote.day)
-            and read.get(remote.day) != remote.etag
+            if remote.day in wanted and etags.get(remote.day) != remote.etag
         ]
-        replaced = {day for day in listed if day in read}
-        done_without = _days_without_file(instance, table.name, set(listed) - replaced)
-        if found := sorted(set(listed) - done_without):
-            due[table.name] = found
+        new = {file.day for file in changed if not file.is_replaced}
+        done_without = _days_without_file(instance, table.name, new)
+        due += [file for file in changed if file.is_replaced or file.day not in done_without]
     return due
 
 

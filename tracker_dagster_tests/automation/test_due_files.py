@@ -4,8 +4,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from tracker_dagster.automation.due_files import due_files
 from tracker_dagster.marketsim import MarketSim
-from tracker_dagster.operations.catch_up import due_files
 from tracker_dagster.resources import MarketData
 from tracker_dagster.schemas.market import BARS_1M, STOCK_DAY_AGGS
 from tracker_dagster.settings import Settings
@@ -51,9 +51,16 @@ def _ingest(warehouse, remote):
     )
 
 
+def days_by_table(due):
+    found = {}
+    for file in due:
+        found.setdefault(file.table.name, []).append(file.day)
+    return found
+
+
 def test_every_published_file_of_an_empty_warehouse_is_due(market, warehouse):
     with dg.DagsterInstance.ephemeral() as instance:
-        due = due_files(market, warehouse, instance, [*DAYS, date(2025, 6, 12)])
+        due = days_by_table(due_files(market, warehouse, instance, [*DAYS, date(2025, 6, 12)]))
     assert set(due) == {"stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars"}
     # The last session's files are not out yet.
     assert due["stock_day_aggs"] == DAYS
@@ -63,10 +70,14 @@ def test_a_file_that_was_read_is_not_due_until_it_is_replaced(market, warehouse)
     for remote in market.flat_files.list(Dataset.STOCK_DAY, DAYS[0], DAYS[-1]):
         _ingest(warehouse, remote)
     with dg.DagsterInstance.ephemeral() as instance:
-        assert "stock_day_aggs" not in due_files(market, warehouse, instance, DAYS)
+        due = days_by_table(due_files(market, warehouse, instance, DAYS))
+        assert "stock_day_aggs" not in due
         other = market.flat_files.stat(Dataset.STOCK_DAY, DAYS[1])
         _ingest(warehouse, type(other)(other.day, other.key, other.size, "old", NOW))
-        assert due_files(market, warehouse, instance, DAYS)["stock_day_aggs"] == [DAYS[1]]
+        replaced = [
+            file for file in due_files(market, warehouse, instance, DAYS) if file.is_replaced
+        ]
+        assert days_by_table(replaced) == {"stock_day_aggs": [DAYS[1]]}
 
 
 def test_a_file_outside_the_plan_is_asked_for_once(market, warehouse):
@@ -75,7 +86,7 @@ def test_a_file_outside_the_plan_is_asked_for_once(market, warehouse):
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(BARS_1M.name, partition=str(day), metadata=metadata)
             )
-        due = due_files(market, warehouse, instance, DAYS)
+        due = days_by_table(due_files(market, warehouse, instance, DAYS))
     # The second came over REST while its session ran: its file is still wanted.
     assert due["bars_1m"] == DAYS[1:]
 
@@ -83,4 +94,4 @@ def test_a_file_outside_the_plan_is_asked_for_once(market, warehouse):
 def test_nothing_is_asked_of_the_vendor_for_no_days(tmp_path, warehouse):
     unreachable = MarketData(Settings(data_dir=tmp_path, sim_url="http://127.0.0.1:1"))
     with dg.DagsterInstance.ephemeral() as instance:
-        assert due_files(unreachable, warehouse, instance, []) == {}
+        assert due_files(unreachable, warehouse, instance, []) == []
