@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -12,9 +13,11 @@ from tracker_dagster.resources import MarketData
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
-from tracker_dagster.sources.massive.flat_files import RemoteFile
 from tracker_dagster.trading_calendar import is_session
 from tracker_dagster.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from tracker_dagster.sources.massive.flat_files import RemoteFile
 
 DATASETS: Mapping[Dataset, Table] = {
     Dataset.STOCK_DAY: STOCK_DAY_AGGS,
