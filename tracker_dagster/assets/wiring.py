@@ -5,6 +5,7 @@ An asset's own function sees one trading day at a time (`DayRun`) and says what 
 """
 
 import hashlib
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -125,6 +126,12 @@ def picture(run: DayRun, name: str, draw: Callable[[], str]) -> dict[str, dg.Met
 DayFunction = Callable[[DayRun], Outcome]
 
 
+def _description(table: Table, function: DayFunction) -> str:
+    """What the table holds and how it is made, as the UI's markdown."""
+    made = inspect.getdoc(function) or ""
+    return f"{table.description}\n\n{made.replace('``', '`')}".strip()
+
+
 def column_schema(table: Table) -> dg.TableSchema:
     """The table's columns as the UI shows them."""
     return dg.TableSchema(
@@ -204,7 +211,7 @@ def trading_day_asset(
             warnings.simplefilter("ignore", dg.BetaWarning)
             return dg.asset(
                 name=table.name,
-                description=f"{table.description}\n\n{function.__doc__ or ''}".strip(),
+                description=_description(table, function),
                 group_name=group,
                 deps=list(deps),
                 kinds={"duckdb", *kinds},
