@@ -56,6 +56,9 @@ docs: $(STAMP) ## regenerate docs/tables.md
 sessions: $(STAMP) ## regenerate data/seed/sessions.csv
 	$(BIN)/python tools/generate_sessions.py
 
+screenshots: $(STAMP) ## take docs/pictures anew in headless Chromium (apt-get install chromium)
+	$(BIN)/python -m tools.screenshots
+
 clean: ## remove what runs leave (.venv, data/*, caches); data/seed stays
 	rm -rf $(VENV) .env build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find data -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} +
