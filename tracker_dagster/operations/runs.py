@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,6 +23,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from tracker_dagster.automation.orphans import fail_orphaned_runs
 from tracker_dagster.operations.environment import prepare_place
+from tracker_dagster.operations.event_log import kept_open
 from tracker_dagster.resources import NOW_TAG, process_tags
 
 if TYPE_CHECKING:
@@ -152,7 +154,8 @@ def run_job(
     if listener is not None:
         steps = list(run.step_keys_to_execute or ())
         instance.add_event_listener(run.run_id, listener(run.run_id, steps))
-    result = execute_run(InMemoryJob(definition), run, instance, raise_on_error=False)
+    with kept_open(Path(instance.root_directory), run.run_id):
+        result = execute_run(InMemoryJob(definition), run, instance, raise_on_error=False)
     if any(_was_interrupted(event) for event in result.all_events):
         # Dagster records the interruption as a failed step and goes on; the user meant us all.
         raise KeyboardInterrupt
