@@ -88,7 +88,20 @@ def opened(path: Path, *, read_only: bool, patience: float) -> Iterator[duckdb.D
             raise
         finally:
             connection.close()
+        _detach(host, path, name)
+
+
+def _detach(host: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    try:
         host.execute(f"DETACH {name}")
+    except duckdb.Error as error:
+        # Committed rows are in the log by now; only merging it into the file found no room.
+        if is_disk_full(error):
+            raise WarehouseFullError(
+                f"no room to merge the log of {path.name}; what was written is safe in "
+                f"{path.name}.wal: make room and go on: {_first_line(error)}"
+            ) from error
+        raise
 
 
 def _attach(

@@ -36,7 +36,7 @@ class WarehouseHeldError(WarehouseError):
 
 
 class WarehouseFullError(WarehouseError):
-    """The disk has no room for the write; the unit is as it was."""
+    """The disk has no room: the unit is as it was, or whole as written; the message says which."""
 
 
 class NewerFileError(WarehouseError):

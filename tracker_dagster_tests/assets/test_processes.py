@@ -2,7 +2,7 @@
 
 import os
 import signal
-import subprocess
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -80,6 +80,25 @@ def test_a_full_disk_fails_the_day_and_leaves_it_as_it_was(settled, sim):
     assert settled.content() == before
     assert settled.run(["option_day_aggs"], PAST[0], PAST[-1]).success
     assert settled.content()["option_day_aggs"] != before["option_day_aggs"]
+
+
+def test_a_disk_that_fills_after_the_commit_loses_nothing(settled, sim):
+    """There was room for the log, none to merge it into the file."""
+    sim.fault("replaced", "*us_options_opra/day_aggs*")
+    before = {day: settled.rows("option_day_aggs", day) for day in PAST}
+    limit = settled.settings.database.stat().st_size + 20_000
+    with run_in_child(settled, FULL_DISK.format(limit=limit)) as writer:
+        said = finished(writer).strip().splitlines()[-1]
+    assert said.startswith("False option_day_aggs ")
+    assert "no room to merge the log of tracker.duckdb" in said
+    after = {day: settled.rows("option_day_aggs", day) for day in PAST}
+    assert settled.run(["option_day_aggs"], PAST[0], PAST[-1]).success
+    done = {day: settled.rows("option_day_aggs", day) for day in PAST}
+    assert all(not done[day].equals(before[day]) for day in PAST)
+    # Each day is wholly as it was or wholly as it came.
+    assert all(after[day].equals(before[day]) or after[day].equals(done[day]) for day in PAST)
+    assert after[PAST[0]].equals(done[PAST[0]])
+    assert after[PAST[-1]].equals(before[PAST[-1]])
 
 
 def test_two_runs_write_at_once_and_both_land(place):
@@ -215,8 +234,7 @@ def test_a_killed_run_does_not_keep_the_sensor_waiting(settled, sim):
 def test_a_run_of_a_living_process_or_of_another_host_is_let_be(settled):
     with persistent(settled) as instance:
         job = settled.definitions.resolve_job_def("refresh")
-        own = subprocess.run(["hostname"], capture_output=True, text=True, check=True)
-        alive = {HOST_TAG: own.stdout.strip(), PID_TAG: str(os.getpid())}
+        alive = {HOST_TAG: socket.gethostname(), PID_TAG: str(os.getpid())}
         elsewhere = {HOST_TAG: "another-host", PID_TAG: "1"}
         runs = [instance.create_run_for_job(job, tags=tags) for tags in (alive, elsewhere)]
         for run in runs:
