@@ -213,16 +213,12 @@ def chain_slots(day: date) -> list[datetime]:
 def due_slot(slots: Sequence[datetime], now: datetime, tolerance: timedelta) -> datetime | None:
     """The latest of ``slots`` that ``now`` may still capture, or None.
 
-    A slot may be captured from its instant until ``tolerance`` later; the closing slot, the last
-    one, until midnight in New York, because quotes do not move after the close.
+    A slot may be captured from its instant until ``tolerance`` later, the closing one too: what is
+    asked for in the evening shows after-hours prices.
     """
     moment = _require_aware(now)
     due = [slot for slot in slots if slot <= moment]
-    if not due:
-        return None
-    latest = due[-1]
-    closing = latest == slots[-1] and trading_date(moment) == trading_date(latest)
-    return latest if closing or moment - latest <= tolerance else None
+    return due[-1] if due and moment - due[-1] <= tolerance else None
 
 
 def decision_time(day: date, minutes_before_close: int = 10) -> datetime:

@@ -6,7 +6,7 @@ gap, stated in ``collection_gaps``; it is never fetched again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,12 +35,19 @@ from tracker_dagster.trading_calendar import (
     chain_slots,
     decision_time,
     due_slot,
+    session_on,
 )
 from tracker_dagster.warehouse import Unit, Write, WriteResult
 
 SNAPSHOT = "massive_snapshot"
 STOCKS, INDEX_VALUES = "stocks", "indices"
 NEW_YORK = str(EASTERN)
+#: How long after the close its own prints arrive.
+CLOSING_PRINTS = timedelta(minutes=1)
+
+
+class LateAnswerError(SourceError):
+    """A live answer that came too late to be its slot's."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +63,44 @@ class Feed:
 
 
 def _live_slot(run: DayRun, feed: Feed) -> datetime | None:
-    """The slot that this run may still capture; the one it was launched for, if any."""
-    if run.slot is not None:
-        late = run.now - run.slot > feed.tolerance
-        return None if late or run.slot not in feed.slots else run.slot
-    return due_slot(feed.slots, run.now, feed.tolerance)
+    """The slot that may be captured at this moment; the one the run was launched for, if any.
+
+    By the clock itself, not by the run's ``now``: a run may have waited in a queue for hours.
+    """
+    moment = run.clock.now()
+    if trading_date(moment) != run.day:
+        return None
+    if run.slot is None:
+        return due_slot(feed.slots, moment, feed.tolerance)
+    in_time = timedelta(0) <= moment - run.slot <= feed.tolerance
+    return run.slot if in_time and run.slot in feed.slots else None
+
+
+def _in_time(
+    run: DayRun, feed: Feed, slot: datetime, pages: Iterable[RawPage]
+) -> Iterator[RawPage]:
+    """The pages, each with the time of its arrival.
+
+    Raises:
+        LateAnswerError: a page arrived after the slot's tolerance; nothing of it is kept.
+    """
+    for page in pages:
+        arrived = page.received_at
+        if run.market.settings.is_simulated:
+            # The answer is as old as the market it came from, not as this machine's clock.
+            arrived = run.clock.now()
+        if arrived - slot > feed.tolerance:
+            local = arrived.astimezone(EASTERN)
+            raise LateAnswerError(f"the answer came at {local:%H:%M:%S} ET, too late for its slot")
+        yield replace(page, received_at=arrived)
 
 
 def _capture(run: DayRun, feed: Feed, slot: datetime) -> dict[str, str]:
     """Ask for every subject of the slot that is not captured yet; returns why any is missing."""
 
     def fetch(subject: str) -> tuple[str, str | None]:
+        pages = _in_time(run, feed, slot, feed.pages(subject))
         try:
-            pages: Iterable[RawPage] = feed.pages(subject)
-            if run.market.settings.is_simulated:
-                # The answer is as old as the market it came from, not as this machine's clock.
-                pages = (replace(page, received_at=run.now) for page in pages)
             run.market.raw.write(SNAPSHOT, feed.table.name, run.day, slot, subject, pages)
         except SourceError as error:
             return subject, str(error)
@@ -84,62 +113,83 @@ def _capture(run: DayRun, feed: Feed, slot: datetime) -> dict[str, str]:
 
 def _materialise(run: DayRun, feed: Feed) -> Outcome:
     """Capture the live slot where there is one, then parse what raw holds of the day."""
-    live = _live_slot(run, feed) if run.is_today else None
+    live = _live_slot(run, feed)
     missing: dict[str, str] = _capture(run, feed, live) if live else {}
-    captured = run.market.raw.slots(SNAPSHOT, feed.table.name, run.day)
-    if run.slot is not None:
-        captured = [slot for slot in captured if slot == run.slot]
-    elif live is not None:
-        captured = [slot for slot in captured if slot == live]
-    if not captured:
-        return _gap(run, feed, run.slot or live, missing)
+    stored = run.market.raw.slots(SNAPSHOT, feed.table.name, run.day)
+    wanted = run.slot or live
+    captured = [slot for slot in stored if wanted is None or slot == wanted]
     results: list[WriteResult] = []
-    gaps = 0
+    gaps: dict[str, str] = {}
     for slot in captured:
-        names = run.market.raw.names(SNAPSHOT, feed.table.name, run.day, slot)
-        parsed = [
-            feed.parse(run, run.market.raw.read(SNAPSHOT, feed.table.name, run.day, slot, name))
-            for name in names
-        ]
-        absent = {
-            subject: missing.get(subject, "not captured in its slot")
-            for subject in feed.subjects
-            if subject not in names
-        }
-        gaps += len(absent)
-        results += _write_slot(run, feed, slot, parsed, absent)
+        result, absent = _write_slot(run, feed, slot, missing)
+        results.append(result)
+        gaps |= absent
+    metadata: dict[str, object] = {
+        "slots": [f"{slot.astimezone(EASTERN):%H:%M}" for slot in captured],
+        "api_calls": run.market.rest.stats.calls,
+    }
+    reason = _missed_decision(run, feed, stored, missing)
+    if reason is not None:
+        gaps["*"] = metadata["gap"] = reason
+        run.log.warning(f"{feed.table.name} {run.day}: gap, {reason}")
+    elif not captured:
+        metadata["waiting"] = "no slot is due now, and the decision time has not passed"
     return Outcome(
         results,
-        {
-            "slots": [f"{slot.astimezone(EASTERN):%H:%M}" for slot in captured],
-            "gaps": gaps,
-            "api_calls": run.market.rest.stats.calls,
-        },
-        [Check("captured_whole", not gaps, {"missing": missing or gaps} if gaps else {})],
+        metadata | {"gaps": len(gaps)},
+        [Check("captured_whole", not gaps, {"missing": gaps} if gaps else {})],
     )
 
 
+def _missed_decision(
+    run: DayRun, feed: Feed, stored: Sequence[datetime], missing: Mapping[str, str]
+) -> str | None:
+    """Why the decision slot was not captured, where it no longer can be; stated as a gap."""
+    due = decision_time(run.day)
+    if due in stored or (run.clock.now() - due <= feed.tolerance and not missing):
+        return None
+    if missing:
+        reason = f"every request failed; first: {next(iter(missing.values()))}"
+    else:
+        reason = "not captured at the decision time; the vendor keeps no history of it"
+    run.warehouse.replace_many([_gaps_write(run, feed, due, {"*": reason})])
+    return reason
+
+
 def _write_slot(
-    run: DayRun,
-    feed: Feed,
-    slot: datetime,
-    parsed: Sequence[tuple[pl.DataFrame, pl.DataFrame]],
-    absent: dict[str, str],
-) -> list[WriteResult]:
+    run: DayRun, feed: Feed, slot: datetime, missing: Mapping[str, str]
+) -> tuple[WriteResult, dict[str, str]]:
+    """Parse what raw holds of a slot; returns the write and why subjects are absent."""
+    names = run.market.raw.names(SNAPSHOT, feed.table.name, run.day, slot)
+    parsed = {
+        name: feed.parse(run, run.market.raw.read(SNAPSHOT, feed.table.name, run.day, slot, name))
+        for name in names
+    }
+    absent = {
+        subject: missing.get(subject, "not captured in its slot")
+        for subject in feed.subjects
+        if subject not in parsed
+    }
+    absent |= {
+        name: "the vendor's answer was empty"
+        for name, (rows, rejected) in parsed.items()
+        if rows.is_empty() and rejected.is_empty()
+    }
     frame = feed.table.conform(
-        pl.concat([rows for rows, _ in parsed], how="diagonal_relaxed"),
+        pl.concat([rows for rows, _ in parsed.values()], how="diagonal_relaxed"),
         trade_date=run.day,
         slot=slot,
         source=SNAPSHOT,
     )
-    rejected = pl.concat([rows for _, rows in parsed])
+    rejected = pl.concat([rows for _, rows in parsed.values()])
     unit: Unit = {"trade_date": run.day, "source": SNAPSHOT, "slot": slot}
-    return run.warehouse.replace_many(
+    result, _ = run.warehouse.replace_many(
         [
             Write(feed.table, frame, unit, rejected=rejected, allow_empty=True),
             _gaps_write(run, feed, slot, absent),
         ]
-    )[:1]
+    )
+    return result, absent
 
 
 def _gaps_write(run: DayRun, feed: Feed, slot: datetime, absent: dict[str, str]) -> Write:
@@ -154,23 +204,6 @@ def _gaps_write(run: DayRun, feed: Feed, slot: datetime, absent: dict[str, str])
         "slot": slot,
     }
     return Write(COLLECTION_GAPS, COLLECTION_GAPS.conform(gaps, **unit), unit, allow_empty=True)
-
-
-def _gap(run: DayRun, feed: Feed, slot: datetime | None, missing: dict[str, str]) -> Outcome:
-    """State that nothing was captured; the table's own rows are left as they are."""
-    due = slot or decision_time(run.day)
-    if missing:
-        reason = f"every request failed; first: {next(iter(missing.values()))}"
-    elif run.is_today:
-        local = run.now.astimezone(EASTERN)
-        reason = f"no slot was due at {local:%H:%M} ET and none had been captured"
-    else:
-        reason = "not captured while the session ran; the vendor keeps no history of it"
-    run.warehouse.replace_many([_gaps_write(run, feed, due, {"*": reason})])
-    run.log.warning(f"{feed.table.name} {run.day}: gap, {reason}")
-    return Outcome(
-        [], {"gap": reason, "gaps": 1}, [Check("captured_whole", False, {"missing": reason})]
-    )
 
 
 def _chain_rows(run: DayRun, capture: RawCapture) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -254,12 +287,17 @@ def _last_rows(run: DayRun, capture: RawCapture) -> tuple[pl.DataFrame, pl.DataF
     else:
         parsed = parse_index_snapshots(capture.bodies)
         value, at = _positive("value"), pl.col("updated_at")
+    # A trade after the close is not the session's; the closing slot must not show it.
+    after_hours = at > session_on(run.day).close + CLOSING_PRINTS
+    value = pl.when(~after_hours.fill_null(value=False)).then(value)
     rows = parsed.frame.select(
         ticker=pl.col("ticker").str.strip_prefix("I:"),
         price=value,
         price_at=pl.when(value.is_not_null()).then(at),
         status=pl.when(value.is_not_null())
         .then(pl.lit("OK"))
+        .when(after_hours)
+        .then(pl.lit("AFTER_HOURS"))
         .otherwise(pl.coalesce("error", pl.lit("NO_PRICE"))),
         available_at=pl.lit(capture.received_at),
     )
@@ -284,10 +322,12 @@ def market_last(run: DayRun) -> Outcome:
             return run.market.rest.stock_snapshot_pages(tickers)
         return run.market.rest.index_snapshot_pages([f"I:{name}" for name in INDICES])
 
+    # A run that names no slot captures for a decision, at the slot that the chains have.
+    refreshing = run.slot is not None
     feed = Feed(
         MARKET_LAST,
-        capture_slots(run.day, REFRESH_MINUTES),
-        timedelta(minutes=REFRESH_MINUTES),
+        capture_slots(run.day, REFRESH_MINUTES) if refreshing else chain_slots(run.day),
+        timedelta(minutes=REFRESH_MINUTES if refreshing else CHAIN_MINUTES),
         (STOCKS, INDEX_VALUES),
         pages,
         _last_rows,

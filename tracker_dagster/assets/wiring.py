@@ -46,7 +46,10 @@ class DayRun:
     """One trading day of one run, as an asset's function sees it."""
 
     day: date
+    #: The run's one reading of the clock: what it computes and decides is as of then.
     now: datetime
+    #: The clock itself, for what must know when it really happens: captures of live answers.
+    clock: Clock
     warehouse: Warehouse
     market: MarketData
     knobs: Knobs
@@ -259,6 +262,7 @@ def _run_days(
             run = DayRun(
                 day=day,
                 now=now,
+            clock=clock,
                 warehouse=store,
                 market=market,
                 knobs=knobs,
