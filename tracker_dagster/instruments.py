@@ -27,9 +27,11 @@ AM_SETTLED_ROOTS = frozenset({"SPX", "NDX", "RUT", "VIX", "VIXW", "DJX"})
 CLASS_SHARE_ROOTS: dict[str, str] = {"BRKA": "BRK.A", "BRKB": "BRK.B", "BFB": "BF.B"}
 
 _SYMBOL = re.compile(
-    r"^(?:O:)?(?P<root>[A-Z][A-Z.]{0,5}[0-9]?)(?P<expiry>\d{6})(?P<right>[CP])(?P<mills>\d{8})$"
+    r"(?:O:)?(?P<root>[A-Z][A-Z.]{0,5}[0-9]?)"
+    r"(?P<expiry>[0-9]{6})(?P<right>[CP])(?P<mills>[0-9]{8})"
 )
-_POLARS_SYMBOL = r"^(?:O:)?[A-Z][A-Z.]{0,5}[0-9]?\d{6}[CP]\d{8}$"
+_POLARS_SYMBOL = r"^(?:O:)?[A-Z][A-Z.]{0,5}[0-9]?[0-9]{6}[CP][0-9]{8}$"
+_NO_STRIKE = "00000000"
 
 
 class SymbolError(ValueError):
@@ -73,11 +75,13 @@ def parse_option_symbol(symbol: str) -> OptionSymbol:
     """Read ``O:AAPL261120C00150000`` or the same without its prefix.
 
     Raises:
-        SymbolError: the text is not a symbol, or its date does not exist.
+        SymbolError: the text is not a symbol, its date does not exist, or its strike is zero.
     """
-    match = _SYMBOL.match(symbol)
+    match = _SYMBOL.fullmatch(symbol)
     if match is None:
         raise SymbolError(f"not an option symbol: {symbol!r}")
+    if match["mills"] == _NO_STRIKE:
+        raise SymbolError(f"no strike in {symbol!r}")
     digits = match["expiry"]
     try:
         expiry = date(2000 + int(digits[:2]), int(digits[2:4]), int(digits[4:]))
@@ -103,7 +107,7 @@ def build_option_symbol(
     if mills != mills.to_integral_value() or not 0 < mills < 100_000_000:
         raise SymbolError(f"strike {strike} cannot be written in thousandths of a dollar")
     symbol = f"{root}{expiry:%y%m%d}{right}{int(mills):08d}"
-    if _SYMBOL.match(symbol) is None:
+    if _SYMBOL.fullmatch(symbol) is None:
         raise SymbolError(f"cannot make an option symbol of {root!r}, {right!r}")
     return prefix + symbol
 
@@ -111,21 +115,22 @@ def build_option_symbol(
 def option_symbol_columns(symbol: str = "symbol") -> list[pl.Expr]:
     """Expressions that read root, underlying, expiry, right, strike and is_adjusted from a column.
 
-    Every field is null where the text is not a symbol. ``strike`` is in dollars, exact to the
-    thousandth.
+    Every field is null where `parse_option_symbol` would refuse the text. ``strike`` is in
+    dollars, exact to the thousandth.
     """
     text = pl.col(symbol)
-    is_symbol = text.str.contains(_POLARS_SYMBOL)
+    # Two-digit years are of this century; ``%y`` would read 69 and later as 19xx.
+    digits = pl.concat_str(pl.lit("20"), text.str.tail(15).str.head(6))
+    expiry = digits.str.to_date("%Y%m%d", strict=False)
+    mills = text.str.tail(8)
+    is_symbol = text.str.contains(_POLARS_SYMBOL) & expiry.is_not_null() & (mills != _NO_STRIKE)
     root = pl.when(is_symbol).then(text.str.strip_prefix("O:").str.head(-15))
     base = root.str.replace(r"[0-9]$", "")
-    expiry = text.str.tail(15).str.head(6).str.to_date("%y%m%d", strict=False)
     return [
         root.alias("root"),
         base.replace({**INDEX_ROOTS, **CLASS_SHARE_ROOTS}).alias("underlying"),
         pl.when(is_symbol).then(expiry).alias("expiry"),
         pl.when(is_symbol).then(text.str.tail(9).str.head(1)).alias("right"),
-        pl.when(is_symbol)
-        .then(text.str.tail(8).cast(pl.Int64, strict=False) / 1000)
-        .alias("strike"),
+        pl.when(is_symbol).then(mills.cast(pl.Int64, strict=False) / 1000).alias("strike"),
         root.str.contains(r"[0-9]$").alias("is_adjusted"),
     ]

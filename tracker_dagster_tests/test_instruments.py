@@ -17,6 +17,10 @@ from tracker_dagster.instruments import (
 )
 
 
+def columns_of(text):
+    return pl.DataFrame({"symbol": [text]}).select(option_symbol_columns()).row(0, named=True)
+
+
 def test_vendor_example_is_read_from_the_right():
     symbol = parse_option_symbol("O:SPY251219C00650000")
     assert symbol == OptionSymbol("SPY", date(2025, 12, 19), "C", Decimal(650))
@@ -41,13 +45,13 @@ def test_roots_of_adjusted_index_and_class_shares(text, root, underlying, adjust
 @pytest.mark.parametrize(
     "text",
     ["", "AAPL", "O:AAPL211022C000150000", "O:AAPL211322C00150000", "O:AAPL211022X00150000",
-     "O:aapl211022C00150000", "O:AAPL211022C0015000", " O:AAPL211022C00150000"],
+     "O:aapl211022C00150000", "O:AAPL211022C0015000", " O:AAPL211022C00150000",
+     "O:AAPL211022C00150000\n", "O:AAPL211022C00000000", "O:AAPL2110٢٢C00150000"],
 )  # fmt: skip
 def test_malformed_symbols_are_refused_by_both_forms(text):
     with pytest.raises(SymbolError):
         parse_option_symbol(text)
-    row = pl.DataFrame({"symbol": [text]}).select(option_symbol_columns()).row(0, named=True)
-    assert row["expiry"] is None or row["root"] is None
+    assert set(columns_of(text).values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -67,19 +71,40 @@ roots = st.from_regex(r"[A-Z]{1,5}[0-9]?", fullmatch=True)
 mills = st.integers(1, 99_999_999)
 
 
+def facts_of(text):
+    """The fields as the scalar form reads them; all null where it refuses."""
+    names = ("root", "underlying", "expiry", "right", "strike", "is_adjusted")
+    try:
+        symbol = parse_option_symbol(text)
+    except SymbolError:
+        return dict.fromkeys(names)
+    return {name: getattr(symbol, name) for name in names} | {"strike": float(symbol.strike)}
+
+
 @given(roots, st.dates(date(2003, 1, 1), date(2099, 12, 31)), st.sampled_from("CP"), mills)
 def test_symbols_round_trip_and_columns_agree(root, expiry, right, strike):
-    if expiry.year >= 2069:  # polars reads two-digit years from 69 on as 19xx, as POSIX does
-        expiry = expiry.replace(year=2068, day=min(expiry.day, 28))
     text = build_option_symbol(root, expiry, right, Decimal(strike) / 1000)
     symbol = parse_option_symbol(text)
     assert str(symbol) == text
-    row = pl.DataFrame({"symbol": [text]}).select(option_symbol_columns()).row(0, named=True)
-    assert row == {
-        "root": symbol.root,
-        "underlying": symbol.underlying,
-        "expiry": symbol.expiry,
-        "right": symbol.right,
-        "strike": float(symbol.strike),
-        "is_adjusted": symbol.is_adjusted,
-    }
+    assert symbol == OptionSymbol(root, expiry, right, Decimal(strike) / 1000)
+    assert columns_of(text) == facts_of(text)
+
+
+#: Symbols, and what is nearly one: any date and strike, odd digits, stray text at either end.
+near_symbols = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["", "O:", "o:", "\n", " "]),
+        st.from_regex(r"[A-Z.]{0,7}[0-9]{0,2}", fullmatch=True),
+        st.from_regex(r"[0-9]{2}[0-1][0-9][0-3][0-9]", fullmatch=True),
+        st.sampled_from("CPX"),
+        st.one_of(st.just("00000000"), st.from_regex(r"[0-9]{7,9}", fullmatch=True),
+                  st.just("0001500٠")),
+        st.sampled_from(["", "\n", "\r\n", " "]),
+    ),
+)  # fmt: skip
+
+
+@given(st.one_of(near_symbols, st.text()))
+def test_both_forms_agree_on_any_text(text):
+    assert columns_of(text) == facts_of(text)
