@@ -36,6 +36,7 @@ from tracker_dagster.trading_calendar import (
     decision_time,
     due_slot,
     session_on,
+    trading_date,
 )
 from tracker_dagster.warehouse import Unit, Write, WriteResult
 
@@ -128,11 +129,11 @@ def _materialise(run: DayRun, feed: Feed) -> Outcome:
         "slots": [f"{slot.astimezone(EASTERN):%H:%M}" for slot in captured],
         "api_calls": run.market.rest.stats.calls,
     }
-    reason = _missed_decision(run, feed, stored, missing)
-    if reason is not None:
+    for slot, reason in _missed(run, feed, stored, wanted, missing).items():
+        run.warehouse.replace_many([_gaps_write(run, feed, slot, {"*": reason})])
+        run.log.warning(f"{feed.table.name} {run.day}: gap at {slot:%H:%M} UTC, {reason}")
         gaps["*"] = metadata["gap"] = reason
-        run.log.warning(f"{feed.table.name} {run.day}: gap, {reason}")
-    elif not captured:
+    if not captured and not gaps:
         metadata["waiting"] = "no slot is due now, and the decision time has not passed"
     return Outcome(
         results,
@@ -141,19 +142,22 @@ def _materialise(run: DayRun, feed: Feed) -> Outcome:
     )
 
 
-def _missed_decision(
-    run: DayRun, feed: Feed, stored: Sequence[datetime], missing: Mapping[str, str]
-) -> str | None:
-    """Why the decision slot was not captured, where it no longer can be; stated as a gap."""
+def _missed(
+    run: DayRun,
+    feed: Feed,
+    stored: Sequence[datetime],
+    wanted: datetime | None,
+    missing: Mapping[str, str],
+) -> dict[datetime, str]:
+    """Slots to be stated as gaps: the one asked for, and the decision's once it has passed."""
+    missed: dict[datetime, str] = {}
     due = decision_time(run.day)
-    if due in stored or (run.clock.now() - due <= feed.tolerance and not missing):
-        return None
-    if missing:
-        reason = f"every request failed; first: {next(iter(missing.values()))}"
-    else:
-        reason = "not captured at the decision time; the vendor keeps no history of it"
-    run.warehouse.replace_many([_gaps_write(run, feed, due, {"*": reason})])
-    return reason
+    if due not in stored and run.clock.now() - due > feed.tolerance:
+        missed[due] = "not captured at the decision time; the vendor keeps no history of it"
+    if wanted is not None and wanted not in stored:
+        why = next(iter(missing.values()), "asked for too late")
+        missed[wanted] = f"nothing was captured: {why}"
+    return missed
 
 
 def _write_slot(

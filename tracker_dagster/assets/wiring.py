@@ -262,7 +262,7 @@ def _run_days(
             run = DayRun(
                 day=day,
                 now=now,
-            clock=clock,
+                clock=clock,
                 warehouse=store,
                 market=market,
                 knobs=knobs,
