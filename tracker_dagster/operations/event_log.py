@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 @contextmanager
-def kept_open(dagster_home: Path, run_id: str) -> Iterator[None]:
-    """Hold the files of a run open beside Dagster; without SQLite files there is nothing to do.
+def kept_open(dagster_home: Path, *run_ids: str) -> Iterator[None]:
+    """Hold the common files and those of runs open; without SQLite there is nothing to do.
 
     Dagster opens and closes a file for every event, and whoever closes one last empties its
     write-ahead log into it and waits for the disk: a quarter of a second a run when the disk is
@@ -18,11 +18,8 @@ def kept_open(dagster_home: Path, run_id: str) -> Iterator[None]:
     """
     history = dagster_home / "history"
     with ExitStack() as stack:
-        for path in (
-            history / "runs.db",
-            history / "runs" / "index.db",
-            history / "runs" / f"{run_id}.db",
-        ):
+        runs = [history / "runs" / f"{run_id}.db" for run_id in run_ids]
+        for path in (history / "runs.db", history / "runs" / "index.db", *runs):
             if path.is_file():
                 connection = stack.enter_context(closing(sqlite3.connect(path)))
                 # A connection joins the write-ahead log when it first reads.

@@ -74,9 +74,8 @@ class RunReport:
 def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Dagster's persistent instance, with the runs that died reported as failed."""
     home = prepare_place(settings)
-    with dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(home), overrides=_OVERRIDES)
-    ) as instance:
+    reference = InstanceRef.from_dir(str(home), overrides=_OVERRIDES)
+    with dg.DagsterInstance.from_ref(reference) as instance, kept_open(home):
         fail_orphaned_runs(instance)
         yield instance
 

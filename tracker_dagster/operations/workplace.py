@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def workplace(
     def on_start(url: str) -> None:
         console.print(f"[dim]simulated market started on {url}[/]", highlight=False)
 
+    # What has been imported by now stays to the end: the collector need not look it over again.
+    gc.freeze()
     with markets.ensured_market(settings, options=market_options, on_start=on_start) as reachable:
         markets.require_answer(reachable)
         with opened_instance(reachable) as instance:
