@@ -6,9 +6,9 @@ Each reads what was known at its decision time, calls a pure function and writes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -16,7 +16,7 @@ import polars as pl
 
 from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
-from tracker_dagster.assets.universe import enabled_tickers
+from tracker_dagster.assets.universe import enabled_at, members_at
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.reports.charts import bar_chart
@@ -40,7 +40,6 @@ from tracker_dagster.strategy.picks import weekly_picks_from_day_files as pick_f
 from tracker_dagster.strategy.promotions import promote
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import (
-    CHAIN_MINUTES,
     EASTERN,
     day_file_decision_time,
     decision_time,
@@ -85,7 +84,7 @@ def structure_features(run: DayRun) -> Outcome:
     """
     decision_at = min(decision_time(run.day), run.now)
     days = bar_sessions(decision_at)
-    tickers = enabled_tickers(run)
+    tickers = enabled_at(run, decision_at)
     bars = run.warehouse.read(
         BARS_1M,
         as_of=decision_at,
@@ -113,15 +112,15 @@ def structure_features(run: DayRun) -> Outcome:
 def decision_slot(run: DayRun, table: Table) -> datetime | None:
     """The capture slot that the session's decisions rest on, or None when there is none.
 
-    The last one at or up to fifteen minutes before the decision time, else the closing slot.
+    The decision time itself; only where that was not captured, the closing slot. A session has one
+    such slot, however often it is decided.
     """
-    due, close = decision_time(run.day), session_on(run.day).close
     rows = run.warehouse.read(table, first=run.day, last=run.day, columns=["slot"])
-    captured = sorted(set(rows["slot"]))
-    in_time = [s for s in captured if due - timedelta(minutes=CHAIN_MINUTES) <= s <= due]
-    if in_time:
-        return in_time[-1]
-    return close if close in captured else None
+    captured = set(rows["slot"])
+    for slot in (decision_time(run.day), session_on(run.day).close):
+        if slot in captured:
+            return slot
+    return None
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,7 @@ class _Known:
 
     tickers: list[str]
     universe: pl.DataFrame
+    windows: dict[str, dict[str, str]]
     bars: pl.DataFrame
     structure: pl.DataFrame
     corporate_actions: pl.DataFrame | None
@@ -137,7 +137,9 @@ class _Known:
 
 
 def _known(run: DayRun, decision_at: datetime) -> _Known:
-    tickers = enabled_tickers(run)
+    # Who is a member is asked of the ledger at this very moment, not of a table of the day.
+    members = members_at(run, decision_at)
+    tickers = sorted(members.filter(pl.col("enabled"))["ticker"])
     yesterday = previous_session(run.day)
     first = last_sessions(yesterday, HISTORY_SESSIONS)[0]
     of_tickers = {"ticker": tickers}
@@ -149,7 +151,13 @@ def _known(run: DayRun, decision_at: datetime) -> _Known:
     earnings = read(EARNINGS_CALENDAR, last_sessions(yesterday, 5)[0], of_tickers)
     return _Known(
         tickers=tickers,
-        universe=read(UNIVERSE, run.day),
+        universe=UNIVERSE.conform(members, trade_date=run.day, available_at=decision_at),
+        windows={
+            STOCK_DAY_AGGS.name: _window(first, yesterday),
+            BARS_1M.name: _window(bar_sessions(decision_at)[0], yesterday),
+            CORPORATE_ACTIONS.name: _window(first, run.day),
+            EARNINGS_CALENDAR.name: _window(run.day, run.day),
+        },
         bars=read(STOCK_DAY_AGGS, first, of_tickers),
         structure=read(STRUCTURE_FEATURES, yesterday, of_tickers),
         corporate_actions=actions if run.warehouse.row_count(CORPORATE_ACTIONS) else None,
@@ -157,20 +165,15 @@ def _known(run: DayRun, decision_at: datetime) -> _Known:
     )
 
 
-def _file_identities(run: DayRun, tables: Sequence[Table]) -> dict[str, str]:
-    """ETag of the last session's file behind each table."""
-    day = previous_session(run.day)
-    return {
-        f"{table.name} {day}": file.etag
-        for table in tables
-        for file in run.warehouse.ingested_files(table, day, day)
-    }
+def _window(first: date, last: date) -> dict[str, str]:
+    """Sessions whose partitions a decision read: a file replaced among them makes it stale."""
+    return {"first": str(first), "last": str(last)}
 
 
-def _structure_identity(known: _Known) -> dict[str, str]:
+def _structure_session(known: _Known) -> dict[str, str]:
     """Session of the structure features used: yesterday's, where today's came after the slot."""
     latest = known.structure["trade_date"].max()
-    return {} if latest is None else {"structure_features": str(latest)}
+    return {} if latest is None else {STRUCTURE_FEATURES.name: str(latest)}
 
 
 def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.DataFrame:
@@ -195,9 +198,9 @@ def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.D
         run.day,
         slot,
         settings,
-        _file_identities(run, [STOCK_DAY_AGGS])
-        | {"option_chain": slot.isoformat(), "market_last": str(price_slot)}
-        | _structure_identity(known),
+        known.windows
+        | {OPTION_CHAIN.name: slot.isoformat(), MARKET_LAST.name: str(price_slot)}
+        | _structure_session(known),
     )
 
 
@@ -221,7 +224,9 @@ def _day_file_picks(run: DayRun, decision_at: datetime, settings: PickSettings) 
         run.day,
         decision_at,
         settings,
-        _file_identities(run, [STOCK_DAY_AGGS, OPTION_DAY_AGGS]) | _structure_identity(known),
+        known.windows
+        | {OPTION_DAY_AGGS.name: _window(yesterday, yesterday)}
+        | _structure_session(known),
     )
 
 
@@ -251,7 +256,12 @@ def weekly_picks(run: DayRun) -> Outcome:
     notes: dict[str, str] = {}
     slot = decision_slot(run, OPTION_CHAIN)
     if slot is None:
-        notes[SNAPSHOT] = "no chain was captured at the decision time"
+        due = decision_time(run.day)
+        notes[SNAPSHOT] = (
+            f"not before {due.astimezone(EASTERN):%H:%M} ET"
+            if run.now < due
+            else "no chain was captured at the decision time"
+        )
     else:
         decisions[(SNAPSHOT, slot)] = _snapshot_picks(run, slot, settings)
     morning = day_file_decision_time(run.day)
