@@ -95,14 +95,14 @@ def test_slots_of_a_full_and_a_half_day():
     assert et(2026, 11, 27, 12, 50) in cal.chain_slots(date(2026, 11, 27))
 
 
-def test_due_slot_expires_but_the_closing_one_stays_until_midnight():
+def test_a_due_slot_expires_and_the_closing_one_too():
     day = date(2026, 11, 20)
     slots, tolerance = cal.chain_slots(day), timedelta(minutes=15)
     assert cal.due_slot(slots, et(2026, 11, 20, 9, 31), tolerance) is None
     assert cal.due_slot(slots, et(2026, 11, 20, 15, 50), tolerance) == et(2026, 11, 20, 15, 50)
     assert cal.due_slot(slots, et(2026, 11, 20, 15, 52), tolerance) == et(2026, 11, 20, 15, 50)
-    assert cal.due_slot(slots, et(2026, 11, 20, 23, 59), tolerance) == et(2026, 11, 20, 16)
-    assert cal.due_slot(slots, et(2026, 11, 21, 0, 1), tolerance) is None
+    assert cal.due_slot(slots, et(2026, 11, 20, 16, 15), tolerance) == et(2026, 11, 20, 16)
+    assert cal.due_slot(slots, et(2026, 11, 20, 16, 16), tolerance) is None
 
 
 def test_naive_datetimes_are_refused():

@@ -129,7 +129,7 @@ class _Known:
 
     tickers: list[str]
     universe: pl.DataFrame
-    windows: dict[str, dict[str, str]]
+    windows: dict[str, object]
     bars: pl.DataFrame
     structure: pl.DataFrame
     corporate_actions: pl.DataFrame | None
@@ -170,7 +170,7 @@ def _window(first: date, last: date) -> dict[str, str]:
     return {"first": str(first), "last": str(last)}
 
 
-def _structure_session(known: _Known) -> dict[str, str]:
+def _structure_session(known: _Known) -> dict[str, object]:
     """Session of the structure features used: yesterday's, where today's came after the slot."""
     latest = known.structure["trade_date"].max()
     return {} if latest is None else {STRUCTURE_FEATURES.name: str(latest)}
@@ -198,9 +198,12 @@ def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.D
         run.day,
         slot,
         settings,
-        known.windows
-        | {OPTION_CHAIN.name: slot.isoformat(), MARKET_LAST.name: str(price_slot)}
-        | _structure_session(known),
+        {
+            **known.windows,
+            **_structure_session(known),
+            OPTION_CHAIN.name: slot.isoformat(),
+            MARKET_LAST.name: price_slot.isoformat() if price_slot else None,
+        },
     )
 
 
@@ -224,9 +227,11 @@ def _day_file_picks(run: DayRun, decision_at: datetime, settings: PickSettings) 
         run.day,
         decision_at,
         settings,
-        known.windows
-        | {OPTION_DAY_AGGS.name: _window(yesterday, yesterday)}
-        | _structure_session(known),
+        {
+            **known.windows,
+            **_structure_session(known),
+            OPTION_DAY_AGGS.name: _window(yesterday, yesterday),
+        },
     )
 
 
