@@ -256,3 +256,18 @@ def price(description: str, *, nullable: bool = False) -> dy.Float64:
 def flag(description: str, *, nullable: bool = False) -> dy.Bool:
     """A yes or no."""
     return dy.Bool(nullable=nullable, description=description)
+
+
+class OptionTerms(dy.Schema):
+    """What an option contract is, in tables that have a ``trade_date``."""
+
+    underlying = text("ticker of the underlying")
+    root = text("option root")
+    expiry = dy.Date(nullable=False, description="expiration date")
+    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
+    strike = price("strike price")
+
+    @dy.rule()
+    def not_expired(cls) -> pl.Expr:
+        """The contract had not expired before the session."""
+        return pl.col("expiry") >= pl.col("trade_date")

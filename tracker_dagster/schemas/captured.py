@@ -7,6 +7,7 @@ import polars as pl
 
 from tracker_dagster.schemas.base import (
     Kind,
+    OptionTerms,
     Table,
     available_at,
     count,
@@ -19,9 +20,16 @@ from tracker_dagster.schemas.base import (
     text,
     trade_date,
 )
+from tracker_dagster.schemas.lineage import computed, straight, together
+
+_REST = "massive_rest_api"
+_GREEKS = ("delta", "gamma", "theta", "vega")
+#: Fields of a last price: stocks have a trade and a session, indices a value.
+_LAST = ("last_trade.price", "session.price", "value")
+_LAST_AT = ("last_trade.sip_timestamp", "session.last_updated", "last_updated")
 
 
-class OptionChain(dy.Schema):
+class OptionChain(OptionTerms):
     """One row a contract and capture slot, calls and puts."""
 
     trade_date = trade_date()
@@ -29,11 +37,6 @@ class OptionChain(dy.Schema):
     symbol = text("OPRA ticker with its O: prefix", key=True)
     source = source()
     available_at = available_at()
-    underlying = text("ticker of the underlying")
-    root = text("option root")
-    expiry = dy.Date(nullable=False, description="expiration date")
-    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
-    strike = price("strike price")
     exercise_style = text("american, european or bermudan", nullable=True)
     shares_per_contract = number("shares delivered by one contract", "shares", above=0)
     is_standard = flag("100 shares of the underlying and nothing else")
@@ -75,11 +78,6 @@ class OptionChain(dy.Schema):
         inside = pl.col("delta").abs() <= 1.0001
         return ~pl.col("is_standard") | pl.col("delta").is_null() | inside
 
-    @dy.rule()
-    def not_expired(cls) -> pl.Expr:
-        """The contract had not expired before the session."""
-        return pl.col("expiry") >= pl.col("trade_date")
-
 
 class MarketLast(dy.Schema):
     """Last price of a ticker or index at a capture slot."""
@@ -112,6 +110,29 @@ OPTION_CHAIN = Table(
     Kind.CAPTURED,
     "Whole option chains as captured at a slot: quotes, open interest, the vendor's Greeks.",
     source_preference=("massive_snapshot",),
+    made_from=together(
+        straight(_REST, symbol="details.ticker", exercise_style="details.exercise_style"),
+        straight("universe", underlying="ticker"),
+        computed("root right", f"{_REST}.details.ticker"),
+        straight(_REST, expiry="details.expiration_date", strike="details.strike_price"),
+        straight(_REST, shares_per_contract="details.shares_per_contract"),
+        computed("is_standard", f"{_REST}.details.ticker", f"{_REST}.details.shares_per_contract"),
+        straight(_REST, bid="last_quote.bid", bid_size="last_quote.bid_size"),
+        straight(_REST, ask="last_quote.ask", ask_size="last_quote.ask_size"),
+        computed("mid quote_status", f"{_REST}.last_quote.bid", f"{_REST}.last_quote.ask"),
+        straight(_REST, quote_at="last_quote.last_updated"),
+        straight(_REST, last_price="last_trade.price", last_at="last_trade.sip_timestamp"),
+        computed("day_volume", f"{_REST}.day.volume", f"{_REST}.day.last_updated"),
+        straight(_REST, "open_interest", "implied_volatility"),
+        *(straight(_REST, **{greek: f"greeks.{greek}"}) for greek in _GREEKS),
+        computed("greeks_status", *(f"{_REST}.greeks.{greek}" for greek in _GREEKS)),
+        computed(
+            "underlying_price",
+            f"{_REST}.underlying_asset.price",
+            f"{_REST}.underlying_asset.value",
+        ),
+        straight(_REST, underlying_at="underlying_asset.last_updated"),
+    ),
 )
 MARKET_LAST = Table(
     "market_last",
@@ -120,6 +141,13 @@ MARKET_LAST = Table(
     Kind.CAPTURED,
     "Last prices of the universe and the indices as captured at a slot.",
     source_preference=("massive_snapshot",),
+    made_from=together(
+        straight("universe", "ticker"),
+        straight(_REST, "ticker"),
+        computed("price", *(f"{_REST}.{name}" for name in _LAST)),
+        computed("price_at", *(f"{_REST}.{name}" for name in _LAST_AT)),
+        computed("status", *(f"{_REST}.{name}" for name in (*_LAST, *_LAST_AT, "error"))),
+    ),
 )
 COLLECTION_GAPS = Table(
     "collection_gaps",

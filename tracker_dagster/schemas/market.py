@@ -7,6 +7,7 @@ import polars as pl
 
 from tracker_dagster.schemas.base import (
     Kind,
+    OptionTerms,
     Table,
     available_at,
     count,
@@ -18,6 +19,13 @@ from tracker_dagster.schemas.base import (
     text,
     trade_date,
 )
+from tracker_dagster.schemas.lineage import computed, straight, together
+
+_FILE = "massive_flat_files"
+_REST = "massive_rest_api"
+_PRICES = ("open", "high", "low", "close")
+#: What OHLC are called in the vendor's aggregates.
+_REST_PRICES = straight(_REST, open="o", high="h", low="l", close="c")
 
 
 class _Bar(dy.Schema):
@@ -50,26 +58,16 @@ class StockDayAggs(_Bar):
     transactions = count("number of trades; null where the feed does not say")
 
 
-class OptionDayAggs(_Bar):
+class OptionDayAggs(_Bar, OptionTerms):
     """One row a contract and session in which it traded."""
 
     trade_date = trade_date()
     symbol = text("OPRA ticker with its O: prefix", key=True)
     source = source()
     available_at = available_at()
-    underlying = text("ticker of the underlying")
-    root = text("option root")
-    expiry = dy.Date(nullable=False, description="expiration date")
-    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
-    strike = price("strike price")
     is_adjusted = flag("root marks a contract changed by a corporate action")
     volume = number("contracts traded", "contracts", at_least=0)
     transactions = count("number of trades; null where the feed does not say")
-
-    @dy.rule()
-    def not_expired(cls) -> pl.Expr:
-        """The contract had not expired before the session."""
-        return pl.col("expiry") >= pl.col("trade_date")
 
 
 class Bars1m(_Bar):
@@ -102,6 +100,10 @@ STOCK_DAY_AGGS = Table(
     Kind.MARKET,
     "Daily open, high, low, close and volume of every US stock, as traded (never split-adjusted).",
     source_preference=("massive_flat_file", "massive_rest"),
+    made_from=together(
+        straight(_FILE, "ticker", *_PRICES, "volume", "transactions"),
+        straight(_FILE, trade_date="window_start"),
+    ),
 )
 OPTION_DAY_AGGS = Table(
     "option_day_aggs",
@@ -110,6 +112,11 @@ OPTION_DAY_AGGS = Table(
     Kind.MARKET,
     "Daily bars of every US option contract that traded, with its symbol read from the right.",
     source_preference=("massive_flat_file",),
+    made_from=together(
+        straight(_FILE, *_PRICES, "volume", "transactions"),
+        straight(_FILE, trade_date="window_start", symbol="ticker"),
+        computed("underlying root expiry right strike is_adjusted", f"{_FILE}.ticker"),
+    ),
 )
 BARS_1M = Table(
     "bars_1m",
@@ -118,6 +125,14 @@ BARS_1M = Table(
     Kind.MARKET,
     "One-minute bars of the universe and the benchmarks, as traded.",
     source_preference=("massive_flat_file", "massive_rest"),
+    made_from=together(
+        straight(_FILE, "ticker", *_PRICES, "volume", "transactions"),
+        computed("trade_date start is_regular", f"{_FILE}.window_start", f"{_REST}.t"),
+        straight("universe", "ticker"),
+        _REST_PRICES,
+        straight(_REST, volume="v", vwap="vw", transactions="n"),
+        straight(_REST, available_at="t"),
+    ),
 )
 INDEX_BARS = Table(
     "index_bars",
@@ -126,6 +141,11 @@ INDEX_BARS = Table(
     Kind.MARKET,
     "Daily bars of SPX, NDX, RUT, VIX, VIX9D and VIX3M.",
     source_preference=("massive_flat_file", "massive_rest"),
+    made_from=together(
+        straight(_FILE, "ticker", *_PRICES, trade_date="window_start"),
+        straight(_REST, ticker="ticker", trade_date="t"),
+        _REST_PRICES,
+    ),
 )
 
 TABLES = (STOCK_DAY_AGGS, OPTION_DAY_AGGS, BARS_1M, INDEX_BARS)

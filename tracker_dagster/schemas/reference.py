@@ -7,16 +7,19 @@ import polars as pl
 
 from tracker_dagster.schemas.base import (
     Kind,
+    OptionTerms,
     Table,
     available_at,
     flag,
     instant,
     number,
-    price,
     source,
     text,
     trade_date,
 )
+from tracker_dagster.schemas.lineage import computed, straight, together
+
+_REST = "massive_rest_api"
 
 
 class Universe(dy.Schema):
@@ -29,29 +32,19 @@ class Universe(dy.Schema):
     available_at = available_at()
 
 
-class OptionContracts(dy.Schema):
+class OptionContracts(OptionTerms):
     """One row a listed, unexpired contract of the universe as of a session."""
 
     trade_date = trade_date()
     symbol = text("OPRA ticker with its O: prefix", key=True)
     source = text("feed the row came from")
     available_at = available_at()
-    underlying = text("ticker of the underlying")
-    root = text("option root")
-    expiry = dy.Date(nullable=False, description="expiration date")
-    right = dy.String(nullable=False, regex=r"^[CP]$", description="C for a call, P for a put")
-    strike = price("strike price")
     exercise_style = text("american, european or bermudan", nullable=True)
     shares_per_contract = number("shares delivered by one contract", "shares", above=0)
     primary_exchange = text("MIC of the listing exchange", nullable=True)
     cfi = text("ISO 10962 code", nullable=True)
     additional_underlyings = text("other deliverables, as the vendor's JSON", nullable=True)
     is_standard = flag("100 shares of the underlying and nothing else")
-
-    @dy.rule()
-    def not_expired(cls) -> pl.Expr:
-        """The contract had not expired before the session."""
-        return pl.col("expiry") >= pl.col("trade_date")
 
 
 class CorporateActions(dy.Schema):
@@ -101,6 +94,10 @@ UNIVERSE = Table(
     ("trade_date",),
     Kind.DERIVED,
     "Tickers that picks are made for, with category, as the ledger had them on that day.",
+    made_from=together(
+        computed("ticker category", "ledger.payload"),
+        computed("enabled", "ledger.kind", "ledger.effective_at"),
+    ),
 )
 OPTION_CONTRACTS = Table(
     "option_contracts",
@@ -108,6 +105,19 @@ OPTION_CONTRACTS = Table(
     ("trade_date",),
     Kind.MARKET,
     "Listed contracts of the universe as of the session, adjusted ones marked.",
+    made_from=together(
+        straight(_REST, symbol="ticker", underlying="underlying_ticker"),
+        straight("universe", underlying="ticker"),
+        computed("root expiry right strike", f"{_REST}.ticker"),
+        straight(_REST, "exercise_style", "shares_per_contract", "primary_exchange", "cfi"),
+        straight(_REST, "additional_underlyings"),
+        computed(
+            "is_standard",
+            f"{_REST}.ticker",
+            f"{_REST}.shares_per_contract",
+            f"{_REST}.additional_underlyings",
+        ),
+    ),
 )
 CORPORATE_ACTIONS = Table(
     "corporate_actions",
@@ -115,6 +125,18 @@ CORPORATE_ACTIONS = Table(
     ("trade_date",),
     Kind.MARKET,
     "Splits and cash dividends of the universe known on the session, up to 60 days ahead.",
+    made_from=together(
+        straight("universe", "ticker"),
+        straight(_REST, "ticker", "split_from", "split_to", "cash_amount", "pay_date"),
+        computed("ex_date", f"{_REST}.execution_date", f"{_REST}.ex_dividend_date"),
+        straight(_REST, action_id="id", declared_on="declaration_date"),
+        computed(
+            "available_at",
+            f"{_REST}.declaration_date",
+            f"{_REST}.execution_date",
+            f"{_REST}.ex_dividend_date",
+        ),
+    ),
 )
 EARNINGS_CALENDAR = Table(
     "earnings_calendar",
@@ -123,6 +145,11 @@ EARNINGS_CALENDAR = Table(
     Kind.MARKET,
     "Earnings dates of the universe known on the session, up to 60 days ahead.",
     source_preference=("csv", "massive_benzinga"),
+    made_from=together(
+        straight("universe", "ticker"),
+        straight(_REST, "ticker", report_date="date", report_time="time", status="date_status"),
+        straight(_REST, announced_at="last_updated"),
+    ),
 )
 
 TABLES = (UNIVERSE, OPTION_CONTRACTS, CORPORATE_ACTIONS, EARNINGS_CALENDAR)
