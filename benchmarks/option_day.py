@@ -17,7 +17,7 @@ from benchmarks.timing import best_of, peak_mib, run_python, seconds
 from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.day_files import option_day_rows, write_file
 from tracker_dagster.assets.wiring import DayRun
-from tracker_dagster.resources import Knobs
+from tracker_dagster.resources import FixedClock, Knobs
 from tracker_dagster.schemas.market import OPTION_DAY_AGGS
 from tracker_dagster.settings import Settings
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
@@ -55,6 +55,7 @@ class Loader:
         run = DayRun(
             day=day,
             now=NOW,
+            clock=FixedClock(NOW),
             warehouse=self.warehouse,
             market=self.market,
             knobs=Knobs.from_settings(self.settings),
