@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataframely as dy
 import polars as pl
 
+from tracker_dagster.schemas import origins
 from tracker_dagster.schemas.base import (
     Kind,
     Table,
@@ -338,10 +339,7 @@ STRUCTURE_FEATURES = Table(
     ("trade_date",),
     Kind.DERIVED,
     "Spectral entropy and fractal roughness of one-minute returns, tested against surrogates.",
-    made_from=dict.fromkeys(
-        ("bars_1m_count", "spectral_entropy", "fractal_roughness"),
-        (("bars_1m", "close"), ("bars_1m", "start")),
-    ),
+    made_from=origins.STRUCTURE_FEATURES,
 )
 WEEKLY_PICKS = Table(
     "weekly_picks",
@@ -349,21 +347,7 @@ WEEKLY_PICKS = Table(
     ("trade_date", "basis", "decision_at"),
     Kind.DECISION,
     "The covered call of the week for every ticker of the universe, or why there is none.",
-    made_from={
-        "category": (("universe", "category"),),
-        "price": (("market_last", "price"), ("stock_day_aggs", "close")),
-        "strike": (("option_chain", "strike"), ("option_day_aggs", "strike")),
-        "mid": (("option_chain", "mid"), ("option_day_aggs", "close")),
-        "bid": (("option_chain", "bid"),),
-        "ask": (("option_chain", "ask"),),
-        "delta": (("option_chain", "delta"), ("option_chain", "implied_volatility")),
-        "open_interest": (("option_chain", "open_interest"),),
-        "annual_volatility": (("stock_day_aggs", "close"), ("corporate_actions", "split_to")),
-        "fft_status": (("structure_features", "fft_status"),),
-        "fractal_status": (("structure_features", "fractal_status"),),
-        "earnings_in_period": (("earnings_calendar", "report_date"),),
-        "ex_dividend_in_period": (("corporate_actions", "ex_date"),),
-    },
+    made_from=origins.WEEKLY_PICKS,
 )
 PROMOTIONS = Table(
     "promotions",
@@ -371,10 +355,7 @@ PROMOTIONS = Table(
     ("trade_date", "basis", "decision_at"),
     Kind.DECISION,
     "Which picks the cash promotes, with every gate's outcome; a pure log that opens nothing.",
-    made_from={
-        "decision": (("weekly_picks", "rank"), ("ledger", "payload")),
-        "cash_before": (("ledger", "payload"),),
-    },
+    made_from=origins.PROMOTIONS,
 )
 POSITIONS = Table(
     "positions",
@@ -382,7 +363,7 @@ POSITIONS = Table(
     ("trade_date",),
     Kind.DERIVED,
     "Positions as folded from the ledger up to the decision time of the session.",
-    made_from={"status": (("ledger", "payload"),), "quantity": (("ledger", "payload"),)},
+    made_from=origins.POSITIONS,
 )
 CONTRACT_HEALTH = Table(
     "contract_health",
@@ -390,11 +371,7 @@ CONTRACT_HEALTH = Table(
     ("trade_date", "slot"),
     Kind.DECISION,
     "Open positions at a slot: prices, triggers, anomalies, P&L and a recommendation.",
-    made_from={
-        "stock_price": (("market_last", "price"),),
-        "mid": (("option_chain", "mid"),),
-        "total_pnl": (("option_chain", "mid"), ("positions", "open_price")),
-    },
+    made_from=origins.CONTRACT_HEALTH,
 )
 MODEL_COMPARES = Table(
     "model_compares",
@@ -402,10 +379,7 @@ MODEL_COMPARES = Table(
     ("trade_date", "basis", "decision_at"),
     Kind.DECISION,
     "What baseline, gated and weighted would decide over the same candidates.",
-    made_from={
-        "rank_score_adjusted": (("weekly_picks", "rank_score"),),
-        "strike": (("weekly_picks", "alternatives"),),
-    },
+    made_from=origins.MODEL_COMPARES,
 )
 SUMMARY = Table(
     "summary",
@@ -413,7 +387,7 @@ SUMMARY = Table(
     ("trade_date",),
     Kind.DECISION,
     "The report of each session in markdown.",
-    made_from={"markdown": (("weekly_picks", "rank_score"), ("promotions", "decision"))},
+    made_from=origins.SUMMARY,
 )
 
 TABLES = (

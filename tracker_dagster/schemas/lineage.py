@@ -20,7 +20,7 @@ def straight(upstream: str, *columns: str, **renamed: str) -> Lineage:
 
 def computed(columns: str, *sources: str) -> Lineage:
     """Columns (names with blanks between) that are each worked out from all of ``sources``."""
-    pairs = tuple(_pair(source) for source in sources)
+    pairs = tuple(dict.fromkeys(_pair(source) for source in sources))
     return dict.fromkeys(columns.split(), pairs)
 
 

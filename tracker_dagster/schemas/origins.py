@@ -1,0 +1,225 @@
+"""What the columns of features, decisions, positions and reports are made from; no schemas here.
+
+A column made from another of the same table names that one's own sources. Columns that a run sets
+itself (day, instants, basis, settings) and ``inputs``, which names what was read, are left out.
+"""
+
+from __future__ import annotations
+
+from tracker_dagster.schemas.lineage import computed, straight, together
+
+_BARS = ("bars_1m.close", "bars_1m.start", "bars_1m.is_regular")
+#: Split-adjusted closes, and what is worked out from them.
+_CLOSES = ("stock_day_aggs.close", "corporate_actions.split_from", "corporate_actions.split_to")
+_PRICE = ("market_last.price", "stock_day_aggs.close")
+_STRIKE = ("option_chain.strike", "option_day_aggs.strike")
+_EXPIRY = ("option_chain.expiry", "option_day_aggs.expiry")
+_MID = ("option_chain.mid", "option_day_aggs.close")
+_QUOTE = ("option_chain.bid", "option_chain.ask")
+_VOLUME = ("option_chain.day_volume", "option_day_aggs.volume")
+_DELTA = (
+    "option_chain.delta",
+    "option_chain.implied_volatility",
+    "option_chain.strike",
+    "market_last.price",
+)
+#: What tells which calls pass and which of them is the lane's.
+_CHOICE = (
+    *_STRIKE, *_EXPIRY, *_MID, *_QUOTE, *_VOLUME, *_DELTA, *_CLOSES,
+    "option_chain.quote_status", "option_chain.quote_at", "option_chain.is_standard",
+    "option_day_aggs.is_adjusted", "option_chain.open_interest",
+)  # fmt: skip
+_SPLITS = ("corporate_actions.action", "corporate_actions.ex_date")
+
+STRUCTURE_FEATURES = together(
+    straight("universe", "ticker"),
+    computed(
+        "bars_1m_count history_status returns_count spectral_entropy fractal_roughness "
+        "fft_p_value fractal_p_value fft_status fractal_status reason",
+        *_BARS,
+    ),
+)
+
+WEEKLY_PICKS = together(
+    computed("ticker category", "ledger.payload"),
+    computed("status stage reason", *_PRICE, "market_last.price_at", "market_last.status"),
+    computed("status stage reason rejections alternatives symbol strike_source", *_CHOICE),
+    computed("lane lane_reason", *_CLOSES, "ledger.payload"),
+    computed("price pack_100_cost cost_bucket", *_PRICE),
+    computed("price_at", "market_last.price_at", "stock_day_aggs.trade_date"),
+    computed("price_source", "market_last.slot"),
+    computed("symbol", "option_chain.symbol", "option_day_aggs.symbol"),
+    computed("strike", *_STRIKE),
+    computed("expiry dte candidates_count", *_EXPIRY),
+    computed("target_delta", *_CLOSES, "ledger.payload"),
+    computed("target_strike expected_move_5d", *_PRICE, *_CLOSES),
+    straight("option_chain", "bid", "ask", "implied_volatility", "open_interest", "quote_at"),
+    straight("option_chain", premium_at_bid_100="bid"),
+    computed("mid est_weekly_prem_100 premium_source", *_MID),
+    computed("spread_pct score_liquidity", *_QUOTE),
+    computed("delta delta_source", *_DELTA),
+    computed("day_volume", *_VOLUME),
+    computed("premium_yield annualised_yield score_yield break_even", *_MID, *_PRICE),
+    computed("otm_pct", *_STRIKE, *_PRICE),
+    computed("if_called_return", *_STRIKE, *_PRICE, *_MID),
+    computed("rank rank_score", *_MID, *_PRICE, *_QUOTE, *_CLOSES),
+    straight(
+        "structure_features", "bars_1m_count", "history_status", "fft_status", "fractal_status"
+    ),
+    computed(
+        "closes_count annual_volatility sharpe max_drawdown tail_width return_entropy coherence "
+        "suitability downside_5d regime stats_reason score_suitability score_calm score_trend",
+        *_CLOSES,
+    ),
+    computed(
+        "earnings_in_period earnings_note",
+        "earnings_calendar.report_date",
+        "earnings_calendar.report_time",
+        "earnings_calendar.status",
+    ),
+    computed("ex_dividend_in_period ex_dividend_note split_in_period", *_SPLITS),
+    computed(
+        "gates_not_evaluated",
+        *_QUOTE,
+        *_VOLUME,
+        *_SPLITS,
+        "option_chain.quote_at",
+        "option_chain.delta",
+        "option_chain.implied_volatility",
+        "option_chain.open_interest",
+        "structure_features.fft_status",
+        "structure_features.fractal_status",
+        "earnings_calendar.report_date",
+    ),
+)
+
+#: What the gates of a promotion look at, in picks and in what is held.
+_GATED = (
+    *(f"weekly_picks.{name}" for name in (
+        "rank", "lane", "category", "symbol", "pack_100_cost", "price", "strike", "expiry",
+        "premium_yield", "spread_pct", "bars_1m_count", "fft_status", "fractal_status",
+        "earnings_in_period",
+    )),
+    "ledger.payload",
+)  # fmt: skip
+PROMOTIONS = together(
+    straight(
+        "weekly_picks", "ticker", "symbol", "category", "lane", "expiry", "strike", "premium_yield",
+        "rank", "rank_score", "pack_100_cost", premium_100="est_weekly_prem_100",
+    ),
+    computed("decision reason gates cash_before cash_after", *_GATED),
+)  # fmt: skip
+
+MODEL_COMPARES = together(
+    straight("weekly_picks", "ticker", "rank_score", "fft_status", "fractal_status"),
+    computed("decision reason decision_changed", *_GATED, "weekly_picks.rank_score"),
+    computed(
+        "rank rank_score_adjusted",
+        "weekly_picks.rank_score",
+        "weekly_picks.premium_yield",
+        "weekly_picks.fft_status",
+        "weekly_picks.fractal_status",
+    ),
+    *(
+        straight("weekly_picks", **{ours: theirs})
+        for ours, theirs in (
+            ("symbol", "symbol"), ("strike", "strike"), ("premium_100", "est_weekly_prem_100")
+        )
+    ),
+    computed(
+        "symbol strike premium_100 strike_changed",
+        "weekly_picks.alternatives",
+        "weekly_picks.lane",
+        "weekly_picks.fft_status",
+        "weekly_picks.fractal_status",
+    ),
+)  # fmt: skip
+
+POSITIONS = together(
+    computed("position_id", "ledger.event_id"),
+    computed(
+        "account symbol ticker expiry right strike quantity shares open_price stock_basis status "
+        "close_price fees option_cash stock_cash realised_cash realised_pnl",
+        "ledger.payload",
+    ),
+    computed("status", "ledger.kind"),
+    computed("opened_at closed_at", "ledger.effective_at"),
+)
+
+OPENINGS = together(
+    straight("promotions", "decision_at", "symbol", "ticker"),
+    computed("account position_id effective_at quantity fees", "ledger.payload"),
+    computed("position_id", "ledger.event_id"),
+    computed("effective_at", "ledger.effective_at"),
+    computed("status reason", "promotions.decision", "weekly_picks.bid", "ledger.payload"),
+    straight("weekly_picks", price="bid", stock_basis="price"),
+    computed("price stock_basis", "ledger.payload"),
+)
+
+_HELD = ("strike", "quantity", "shares", "right", "expiry")
+_STOCK = "market_last.price"
+_CHANGE = (*_CLOSES, _STOCK)
+_OPTION_PNL = (
+    "option_chain.mid", "positions.open_price", "positions.shares", "positions.quantity",
+)  # fmt: skip
+_STOCK_PNL = (_STOCK, "positions.stock_basis", "positions.shares", "positions.quantity")
+_LEFT = ("option_chain.ask", _STOCK, "positions.expiry", "positions.quantity")
+_ANOMALIES = (
+    _STOCK, "market_last.price_at", "option_chain.mid", "option_chain.quote_status",
+    "option_chain.quote_at", "option_chain.is_standard", "positions.expiry", "positions.strike",
+    "positions.opened_at", *_SPLITS,
+)  # fmt: skip
+_ROLL = (
+    *_QUOTE, "option_chain.symbol", "option_chain.strike", "option_chain.expiry",
+    "option_chain.right", "positions.strike", "positions.expiry", "positions.right",
+)  # fmt: skip
+CONTRACT_HEALTH = together(
+    straight("positions", "position_id", "account", "symbol", "ticker", *_HELD),
+    straight("market_last", stock_price="price"),
+    straight("option_chain", "bid", "ask", "mid"),
+    computed("spread_pct", *_QUOTE),
+    computed("dte", "positions.expiry"),
+    computed("moneyness near_strike deep_itm", _STOCK, "positions.strike"),
+    computed("deep_itm", "positions.right"),
+    computed("premium_captured", "option_chain.mid", "positions.open_price"),
+    computed("remaining_yield", *_LEFT),
+    computed("rapid_up day_change", *_CHANGE),
+    computed("anomalies", *_ANOMALIES),
+    computed("recommendation reasons", *_ANOMALIES, *_QUOTE, *_LEFT, *_ROLL),
+    computed("recommendation reasons", "positions.open_price"),
+    computed("roll_symbol roll_credit", *_ROLL),
+    computed("roll_credit", "positions.shares", "positions.quantity"),
+    straight("structure_features", "fft_status", "fractal_status"),
+    computed("option_pnl total_pnl", *_OPTION_PNL),
+    computed("stock_pnl total_pnl", *_STOCK_PNL),
+)
+
+SUMMARY = together(
+    straight("weekly_picks", "basis", "decision_at"),
+    computed("picks_count missing_count", "weekly_picks.status"),
+    straight("promotions", promoted_count="decision"),
+    computed(
+        "markdown",
+        *("universe.ticker", "universe.enabled"),
+        *("market_last.price", "market_last.status", "structure_features.bars_1m_count"),
+        *(f"weekly_picks.{name}" for name in (
+            "ticker", "category", "price", "pack_100_cost", "cost_bucket", "lane", "expiry",
+            "strike", "est_weekly_prem_100", "premium_yield", "bars_1m_count", "fft_status",
+            "fractal_status", "rank_score", "stage", "reason", "gates_not_evaluated",
+            "earnings_note", "ex_dividend_note",
+        )),
+        *(f"promotions.{name}" for name in (
+            "ticker", "expiry", "strike", "lane", "seed", "decision", "reason", "rank",
+        )),
+        "positions.status",
+        *(f"contract_health.{name}" for name in (
+            "ticker", "expiry", "strike", "right", "quantity", "stock_price", "bid", "mid", "ask",
+            "premium_captured", "total_pnl", "recommendation", "reasons", "near_strike",
+            "deep_itm", "rapid_up", "fft_status", "fractal_status",
+        )),
+        *(f"model_compares.{name}" for name in (
+            "ticker", "model", "decision", "reason", "strike", "decision_changed",
+            "strike_changed",
+        )),
+    ),
+)  # fmt: skip
