@@ -12,10 +12,10 @@ from tracker_dagster.sources.massive import parse
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
 from tracker_dagster.sources.massive.records import Field
 
-#: Columns that a run sets itself: its day, instants, feed and settings.
+#: Columns that a run sets itself: its day, instants, feed, endpoint and settings.
 NOT_MADE_FROM_DATA = {
     *("trade_date", "slot", "source", "available_at", "basis", "decision_at", "model", "inputs"),
-    *("seed", "lane_filter", "top_n", "alpha", "surrogates"),
+    *("seed", "lane_filter", "top_n", "alpha", "surrogates", "action"),
 }
 #: Every field of the vendor's answers that a parser reads.
 REST_FIELDS = {
