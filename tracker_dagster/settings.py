@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tracker_dagster.sources.messages import is_loopback
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -38,17 +39,6 @@ class ClockKind(StrEnum):
     AUTO = "auto"
     SYSTEM = "system"
     SIMULATED = "simulated"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL points at this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Settings(BaseSettings):
@@ -109,9 +99,7 @@ class Settings(BaseSettings):
     )
     massive_requests_per_minute: Annotated[int, Field(gt=0)] | None = Field(
         default=None,
-        validation_alias=AliasChoices(
-            "MASSIVE_REQUESTS_PER_MINUTE", "massive_requests_per_minute"
-        ),
+        validation_alias=AliasChoices("MASSIVE_REQUESTS_PER_MINUTE", "massive_requests_per_minute"),
         description="REST calls a minute (5 on Massive's Basic plan); unlimited when not set",
     )
     massive_delay_minutes: Annotated[int, Field(ge=0)] = Field(

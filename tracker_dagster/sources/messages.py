@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -105,7 +106,13 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 def is_loopback(url: str) -> bool:
     """Whether ``url`` is on this machine, out of reach of any proxy of the environment."""
-    return origin(url)[1] in {"127.0.0.1", "localhost", "::1"}
+    host = origin(url)[1]
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def safe_path(url: str) -> str:
