@@ -202,22 +202,47 @@ def make_clock(settings: Settings, market: MarketData) -> Clock:
     return MarketClock(market) if settings.uses_simulated_clock else SystemClock()
 
 
+def inherited(instance: dg.DagsterInstance, run: dg.DagsterRun, *names: str) -> bool:
+    """Whether a run that repeats another one has no tags of its own by these names.
+
+    Dagster copies the tags of the run that is repeated, what it wrote itself included.
+    """
+    if run.parent_run_id is None:
+        return False
+    parent = instance.get_run_by_id(run.parent_run_id)
+    return parent is not None and all(run.tags.get(name) == parent.tags.get(name) for name in names)
+
+
 def run_now(context: dg.AssetExecutionContext | dg.OpExecutionContext, clock: Clock) -> datetime:
     """The run's ``now``: read from the clock once and kept as the run tag ``tracker/now``.
 
-    The same tags name the host and process, so that a run whose process dies can be found.
+    A tag that the run was launched with stands. A run that repeats another one (a retry, a
+    re-execution) has its parent's tags: the parent's instant is not its own, so the clock is read
+    anew, unless whoever launched it gave it another instant.
+
+    The tags of host and process always name this process, so that a run whose process dies can be
+    found.
+
+    Raises:
+        SourceError: the clock does not answer.
     """
     run = context.instance.get_run_by_id(context.run_id)
-    tags = run.tags if run else {}
-    now = datetime.fromisoformat(tags[NOW_TAG]) if NOW_TAG in tags else clock.now()
-    missing = {
-        name: value
-        for name, value in {NOW_TAG: now.isoformat(), **process_tags()}.items()
-        if name not in tags
-    }
-    if run is not None and missing:
-        context.instance.add_run_tags(context.run_id, missing)
+    if run is None:
+        return clock.now()
+    tag_process(context.instance, run)
+    if NOW_TAG in run.tags and not inherited(context.instance, run, NOW_TAG):
+        return datetime.fromisoformat(run.tags[NOW_TAG])
+    now = clock.now()
+    if run.tags.get(NOW_TAG) != now.isoformat():
+        context.instance.add_run_tags(context.run_id, {NOW_TAG: now.isoformat()})
     return now
+
+
+def tag_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Name this host and process by tags of the run, whatever they named before."""
+    tags = process_tags()
+    if any(run.tags.get(name) != value for name, value in tags.items()):
+        instance.add_run_tags(run.run_id, tags)
 
 
 def make_resources(settings: Settings) -> dict[str, Any]:

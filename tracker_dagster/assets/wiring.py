@@ -39,6 +39,8 @@ PARTITION_TAG = "dagster/partition"
 SECONDS = "seconds"
 #: Share of a unit's rows that may be set aside before the check on it fails.
 QUARANTINE_TOLERANCE = 0.01
+#: Errors whose own sentence says what is wrong; any other is shown with where it came from.
+_EXPLAINED = (SourceError, MissingKeyError, WarehouseError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
@@ -257,48 +259,56 @@ def _run_days(
     days = [date.fromisoformat(key) for key in context.partition_keys]
     store = warehouse.warehouse
     outcomes: dict[date, Outcome] = {}
-    with Ahead(days) as ahead:
-        for number, day in enumerate(days, start=1):
-            run = DayRun(
-                day=day,
-                now=now,
-                clock=clock,
-                warehouse=store,
-                market=market,
-                knobs=knobs,
-                config=context.op_execution_context.op_config or {},
-                log=context.log,
-                tags=context.run.tags,
-                is_first=number == 1,
-                is_last=number == len(days),
-                ahead=ahead,
-            )
-            try:
+    try:
+        with Ahead(days) as ahead:
+            for number, day in enumerate(days, start=1):
+                run = DayRun(
+                    day=day,
+                    now=now,
+                    clock=clock,
+                    warehouse=store,
+                    market=market,
+                    knobs=knobs,
+                    config=context.op_execution_context.op_config or {},
+                    log=context.log,
+                    tags=context.run.tags,
+                    is_first=number == 1,
+                    is_last=number == len(days),
+                    ahead=ahead,
+                )
                 _require_started(day, now)
                 began = time.perf_counter()
                 outcome = function(run)
                 seconds = round(time.perf_counter() - began, 3)
                 outcomes[day] = outcome.with_metadata(**{SECONDS: seconds})
-            except (SourceError, MissingKeyError, WarehouseError, ValueError, OSError) as error:
-                _keep_finished_days(context, table, outcomes)
-                raise dg.Failure(
-                    description=f"{table.name} {day}: {error}",
-                    metadata={
-                        "trade_date": str(day),
-                        "error": type(error).__name__,
-                        "days_done": len(outcomes),
-                        "days_asked": len(days),
-                    },
-                    # Sources have retried what can pass already; the rest stays wrong.
-                    allow_retries=False,
-                ) from error
-            context.add_asset_metadata(outcomes[day].partition_metadata(), partition_key=str(day))
-            if len(days) > 1:
-                rows = outcomes[day].rows_written
-                context.log.info(f"{table.name} {day}: {rows} rows ({number} of {len(days)})")
+                if len(days) > 1:
+                    rows = outcomes[day].rows_written
+                    context.log.info(f"{table.name} {day}: {rows} rows ({number} of {len(days)})")
+        rows_of_table = store.row_count(table)
+    except BaseException as error:
+        # Whatever ends a range early, Ctrl-C too: days that are committed must not look undone.
+        _keep_finished_days(context, table, outcomes)
+        if len(days) > 1:
+            done = f"{len(outcomes)} of {len(days)} days are kept"
+            context.log.error(f"{table.name} {day}: {type(error).__name__}; {done}")
+        if not isinstance(error, _EXPLAINED):
+            raise
+        raise dg.Failure(
+            description=f"{table.name} {day}: {error}",
+            metadata={
+                "trade_date": str(day),
+                "error": type(error).__name__,
+                "days_done": len(outcomes),
+                "days_asked": len(days),
+            },
+            # Sources have retried what can pass already; the rest stays wrong.
+            allow_retries=False,
+        ) from error
+    for day, outcome in outcomes.items():
+        context.add_asset_metadata(outcome.partition_metadata(), partition_key=str(day))
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": store.row_count(table),
+            "dagster/row_count": rows_of_table,
             **({"dagster/column_lineage": column_lineage(table)} if table.made_from else {}),
         },
         data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,
