@@ -13,6 +13,7 @@ from tracker_dagster.assets import (
     day_files,
     decisions,
     external,
+    openings,
     reference,
     report,
     universe,
@@ -36,7 +37,7 @@ def build_defs(
         assets=[
             *external.ALL,
             *dg.load_assets_from_modules(
-                [universe, reference, day_files, captures, decisions, book, report]
+                [universe, reference, day_files, captures, decisions, openings, book, report]
             ),
         ],
         jobs=[*jobs.ALL, *housekeeping.JOBS],

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
-from tracker_dagster.assets.decisions import SNAPSHOT
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
-from tracker_dagster.ledger.commands import assign_position, expire_position, open_position
-from tracker_dagster.ledger.events import Event, PositionOpened
-from tracker_dagster.ledger.folds import positions_as_of
+from tracker_dagster.ledger.commands import assign_position, close_position, expire_position
+from tracker_dagster.ledger.folds import SETTLEMENT, positions_as_of, positions_on
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
-from tracker_dagster.schemas.decisions import (
-    CONTRACT_HEALTH,
-    POSITIONS,
-    PROMOTIONS,
-    STRUCTURE_FEATURES,
-    WEEKLY_PICKS,
-)
-from tracker_dagster.schemas.market import STOCK_DAY_AGGS
+from tracker_dagster.schemas.decisions import CONTRACT_HEALTH, POSITIONS, STRUCTURE_FEATURES
+from tracker_dagster.schemas.market import INDEX_BARS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.strategy.positions import contract_health as judge
@@ -28,143 +21,109 @@ from tracker_dagster.strategy.settlement import settle
 from tracker_dagster.trading_calendar import (
     current_session,
     decision_time,
+    last_published_session,
     previous_session,
     session_on,
+    session_or_previous,
+    trading_date,
 )
 
-#: Run tag with which the daily job asks for promoted picks to be opened in the paper book.
-OPEN_TAG = "tracker/open"
-PAPER = "paper"
-#: Who opens promoted picks, in the ledger.
-DAILY = "daily"
+#: A position opened on the decision of a slot is judged at that slot already.
+HEALTH_DELAY = timedelta(minutes=1)
 
 
-def _held(run: DayRun) -> pl.DataFrame:
-    """Positions as the ledger has them at the close of the day."""
-    return positions_as_of(run.warehouse.read(LEDGER), session_on(run.day).close)
-
-
-def _settle_expired(run: DayRun) -> tuple[list[str], list[str]]:
+def _settle_expired(run: DayRun) -> tuple[list[str], pl.DataFrame]:
     """Record what became of positions whose expiry has come; returns done and not yet possible."""
-    held = _held(run).filter(pl.col("status") == "OPEN")
+    # What has been ended, even with a later effect, is not ended again.
+    ever = positions_as_of(run.warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
     over = run.day if run.now >= session_on(run.day).close else previous_session(run.day)
-    expired = held.filter(pl.col("expiry") <= over)
+    expired = ever.filter((pl.col("status") == "OPEN") & (pl.col("expiry") <= over))
     if expired.is_empty():
-        return [], []
-    closes = run.warehouse.read(
-        STOCK_DAY_AGGS,
-        as_of=run.now,
-        first=min(expired["expiry"]),
-        last=max(expired["expiry"]),
-        where={"ticker": expired["ticker"].unique().to_list()},
-        columns=["ticker", "trade_date", "close"],
+        return [], settle(expired, STOCK_DAY_AGGS.empty(), over)
+    tickers = expired["ticker"].unique().to_list()
+    first = session_or_previous(min(expired["expiry"]))
+
+    def known(table: Table, since: date, columns: list[str] | None = None) -> pl.DataFrame:
+        return run.warehouse.read(
+            table, as_of=run.now, first=since, last=over, where={"ticker": tickers}, columns=columns
+        )
+
+    closes = ["ticker", "trade_date", "close"]
+    proposals = settle(
+        expired,
+        known(STOCK_DAY_AGGS, first, closes),
+        over,
+        index_closes=known(INDEX_BARS, first, closes),
+        corporate_actions=known(CORPORATE_ACTIONS, trading_date(min(expired["opened_at"]))),
     )
-    done, waiting = [], []
-    for proposal in settle(held, closes, over).iter_rows(named=True):
-        record = {"ASSIGNED": assign_position, "EXPIRED": expire_position}.get(
-            proposal["outcome"] or ""
-        )
-        if record is None:
-            waiting.append(f"{proposal['symbol']}: {proposal['reason']}")
-            continue
-        record(
-            run.warehouse,
-            proposal["position_id"],
-            now=run.now,
-            actor="settlement",
-            effective_at=proposal["effective_at"],
-        )
+    done = []
+    for proposal in proposals.filter(pl.col("outcome").is_not_null()).iter_rows(named=True):
+        _record_end(run, proposal)
         done.append(f"{proposal['symbol']} {proposal['outcome']}, {proposal['reason']}")
-    return done, waiting
+    return done, proposals.filter(pl.col("outcome").is_null())
 
 
-def _open_promoted(run: DayRun) -> list[str]:
-    """Open the session's promoted calls in the paper book, at the bid they were decided on.
+def _record_end(run: DayRun, proposal: dict[str, Any]) -> None:
+    position_id = proposal["position_id"]
+    how: dict[str, Any] = {
+        "now": run.now,
+        "actor": SETTLEMENT,
+        "effective_at": proposal["effective_at"],
+    }
+    match proposal["outcome"]:
+        case "ASSIGNED":
+            assign_position(run.warehouse, position_id, **how)
+        case "EXPIRED":
+            sold_at = proposal["stock_sold_at"]
+            expire_position(run.warehouse, position_id, stock_sold_at=sold_at, **how)
+        case "CASH_SETTLED":
+            close_position(run.warehouse, position_id, price=proposal["close_price"], **how)
 
-    Only a decision on captured quotes can be filled here; recording it again changes nothing.
-    """
-    chosen = run.warehouse.read(
-        PROMOTIONS,
-        first=run.day,
-        last=run.day,
-        where={"basis": SNAPSHOT, "decision": "promote"},
-        columns=["ticker", "symbol", "basis", "decision_at"],
-    )
-    quotes = run.warehouse.read(
-        WEEKLY_PICKS,
-        first=run.day,
-        last=run.day,
-        where={"basis": SNAPSHOT, "status": "picked"},
-        columns=["ticker", "symbol", "basis", "decision_at", "bid", "price"],
-    )
-    keys = ["ticker", "symbol", "basis", "decision_at"]
-    opened = []
-    for pick in chosen.join(quotes, on=keys).filter(pl.col("bid").is_not_null()).rows(named=True):
-        recorded = open_position(
-            run.warehouse,
-            symbol=pick["symbol"],
-            quantity=-1,
-            price=pick["bid"],
-            stock_basis=pick["price"],
-            day=run.day,
-            decision_at=pick["decision_at"],
-            now=run.now,
-            actor=DAILY,
-            account=PAPER,
-        )
-        if recorded.is_new:
-            opened.append(pick["symbol"])
-    return opened
+
+def _settled(run: DayRun, waiting: pl.DataFrame) -> Check:
+    """Whether all is settled whose closing prices are published."""
+    late = waiting.filter(pl.col("expired_on") <= last_published_session(run.now))
+    why = dict(late.select("symbol", "reason").iter_rows())
+    return Check("settled_what_expired", not why, {"waiting": why} if why else {})
 
 
 @trading_day_asset(
     POSITIONS,
     group="book",
-    deps=("promotions", "stock_day_aggs", "ledger"),
+    deps=("stock_day_aggs", "index_bars", "corporate_actions", "ledger"),
     kinds=("ledger",),
     checks={
-        "acted_on_agrees": "What the daily job opened for the day is still what was promoted.",
+        "settled_what_expired": "No expired position waits for its settlement.",
     },
 )
 def positions(run: DayRun) -> Outcome:
-    """Positions at the close of the session, folded from the ledger.
+    """Positions at the decision time of the session, before what it opens itself.
 
-    For the current session only, expired positions are settled at the close of their expiration
-    day, and, where the run carries the tag ``tracker/open: paper`` as the daily job does, promoted
-    picks are opened in the paper book. Rebuilding a past day folds and records nothing.
+    For the current session, what has expired is settled first, with effect from the close of its
+    expiration day. Rebuilding a past day records nothing and comes to the same rows.
     """
     metadata: dict[str, object] = {}
+    waiting = settle(POSITIONS.empty(), STOCK_DAY_AGGS.empty(), run.day)
     if run.day == current_session(run.now):
-        metadata["settled"], metadata["settlement_waits"] = _settle_expired(run)
-        if run.tags.get(OPEN_TAG) == PAPER:
-            metadata["opened"] = _open_promoted(run)
-    held = _held(run)
-    frame = POSITIONS.conform(held, trade_date=run.day, available_at=session_on(run.day).close)
+        metadata["settled"], waiting = _settle_expired(run)
+        metadata["settlement_waits"] = dict(waiting.select("symbol", "reason").iter_rows())
+    moment = decision_time(run.day)
+    held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
+    frame = POSITIONS.conform(held, trade_date=run.day, available_at=moment)
     result = run.warehouse.replace(POSITIONS, frame, {"trade_date": run.day}, allow_empty=True)
     return Outcome(
         [result],
         metadata | {"open": held.filter(pl.col("status") == "OPEN").height},
-        [_acted_on(run)],
+        [_settled(run, waiting)],
     )
 
 
-def _acted_on(run: DayRun) -> Check:
-    """Whether what the daily job opened for the day is what its promotions say now."""
-    events = run.warehouse.read(LEDGER, where={"kind": PositionOpened.kind, "actor": DAILY})
-    opened = {
-        event.symbol
-        for event in map(Event.from_row, events.rows(named=True))
-        if isinstance(event, PositionOpened) and event.day == run.day
-    }
-    promoted = run.warehouse.read(
-        PROMOTIONS,
-        first=run.day,
-        last=run.day,
-        where={"basis": SNAPSHOT, "decision": "promote"},
-        columns=["symbol"],
-    )
-    revoked = sorted(opened - set(promoted["symbol"]))
-    return Check("acted_on_agrees", not revoked, {"no_longer_promoted": revoked} if revoked else {})
+def _held_at(run: DayRun, slot: datetime) -> pl.DataFrame:
+    """Open positions that are judged at a slot: what expires today is held to the bell."""
+    last_moment = session_on(run.day).close - timedelta(microseconds=1)
+    moment = min(slot + HEALTH_DELAY, last_moment)
+    held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
+    return held.filter(pl.col("status") == "OPEN")
 
 
 def _health_slot(run: DayRun) -> datetime:
@@ -179,6 +138,7 @@ def _health_slot(run: DayRun) -> datetime:
     group="book",
     deps=(
         "positions",
+        "openings",
         "market_last",
         "option_chain",
         "stock_day_aggs",
@@ -189,7 +149,7 @@ def _health_slot(run: DayRun) -> datetime:
 def contract_health(run: DayRun) -> Outcome:
     """Each open position at a slot: prices, triggers, anomalies, P&L and what to do."""
     slot = _health_slot(run)
-    held = _held(run).filter(pl.col("status") == "OPEN")
+    held = _held_at(run, slot)
     tickers = held["ticker"].unique().to_list()
     yesterday = previous_session(run.day)
 

@@ -16,9 +16,10 @@ import polars as pl
 
 from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
+from tracker_dagster.assets.acted_on import Request, require_request_acted_on
 from tracker_dagster.assets.universe import enabled_at, members_at
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
-from tracker_dagster.ledger.folds import positions_as_of
+from tracker_dagster.ledger.folds import positions_on
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.model_compare import model_compare_report
@@ -322,20 +323,27 @@ def preferred_picks(run: DayRun) -> pl.DataFrame:
 
 
 def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
-    """Positions held when the decision was taken; what it opened itself does not count."""
-    held = positions_as_of(run.warehouse.read(LEDGER), decision_at)
+    """Positions held when the decision was taken; what it opened itself does not count.
+
+    A decision on the closing quotes looks at the same moment as `positions`: what expires that
+    day is still open to it, whether or not it has been settled since.
+    """
+    moment = min(decision_at, decision_time(run.day))
+    held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
     return held.filter(pl.col("status") == "OPEN")
 
 
 def _decided(
-    run: DayRun, table: Table, decide: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+    run: DayRun,
+    table: Table,
+    decide: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame],
 ) -> tuple[Outcome, pl.DataFrame]:
-    """Write what ``decide`` makes of the day's picks and open positions, as one unit."""
+    """Write what ``decide`` makes of the day's picks, open positions and members, as one unit."""
     picks = preferred_picks(run)
     if picks.is_empty():
         return Outcome([], {"no_picks": "weekly_picks has no rows of the day"}), table.empty()
     basis, decision_at = picks["basis"][0], picks["decision_at"][0]
-    frame = decide(picks, _open_before(run, decision_at))
+    frame = decide(picks, _open_before(run, decision_at), members_at(run, decision_at))
     unit = {"trade_date": run.day, "basis": basis, "decision_at": decision_at}
     result = run.warehouse.replace(table, frame, unit, allow_empty=True)
     return Outcome([result], {"basis": basis, "decision_at": decision_at.isoformat()}), frame
@@ -344,16 +352,25 @@ def _decided(
 @trading_day_asset(
     PROMOTIONS,
     group="decisions",
-    deps=("weekly_picks", "ledger"),
+    # Expired positions are settled before it is decided what the cash can carry.
+    deps=("weekly_picks", "positions", "ledger"),
     config=DecisionConfig,
 )
 def promotions(run: DayRun) -> Outcome:
-    """Which picks the cash promotes, every gate with its outcome; it opens nothing by itself."""
+    """Which picks the cash promotes, every gate with its outcome; it opens nothing by itself.
+
+    Once positions were opened on a decision, it is not decided again with another seed, lane or
+    number: the log says what the book rests on.
+    """
     config = DecisionConfig(**run.config)
     seed, lane, top_n = config.resolved(run.knobs)
-    outcome, frame = _decided(
-        run, PROMOTIONS, lambda picks, held: promote(picks, held, seed, lane, top_n)
-    )
+
+    def decide(picks: pl.DataFrame, held: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+        asked = Request(seed, lane, top_n)
+        require_request_acted_on(run.warehouse, run.day, picks["decision_at"][0], asked)
+        return promote(picks, held, seed, lane, top_n, universe=members)
+
+    outcome, frame = _decided(run, PROMOTIONS, decide)
     promoted = frame.filter(pl.col("decision") == "promote")
     reasons = dict(frame["reason"].value_counts(sort=True).iter_rows())
     return outcome.with_metadata(
@@ -364,7 +381,7 @@ def promotions(run: DayRun) -> Outcome:
 @trading_day_asset(
     MODEL_COMPARES,
     group="decisions",
-    deps=("weekly_picks", "ledger"),
+    deps=("weekly_picks", "positions", "ledger"),
     config=DecisionConfig,
 )
 def model_compares(run: DayRun) -> Outcome:
@@ -373,7 +390,9 @@ def model_compares(run: DayRun) -> Outcome:
     seed = config.resolved(run.knobs)[0]
     top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
     outcome, frame = _decided(
-        run, MODEL_COMPARES, lambda picks, held: compare_models(picks, held, seed, top_n)
+        run,
+        MODEL_COMPARES,
+        lambda picks, held, members: compare_models(picks, held, seed, top_n, universe=members),
     )
     paths = []
     if frame.height:

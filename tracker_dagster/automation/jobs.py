@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from tracker_dagster.assets.book import OPEN_TAG, PAPER
+from tracker_dagster.assets.openings import OPEN_TAG, PAPER
 from tracker_dagster.assets.partitions import TRADING_DAYS
 
 #: Run tag that tells scheduled work from a person's; limits in dagster.yaml refer to it.
@@ -17,8 +17,9 @@ DAY_FILES = ("stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars")
 DECISIONS = (
     "structure_features",
     "weekly_picks",
-    "promotions",
     "positions",
+    "promotions",
+    "openings",
     "model_compares",
     "contract_health",
     "summary",
@@ -45,7 +46,7 @@ daily = _job(
     "daily",
     (*REFERENCE, "option_contracts", "bars_1m", "option_chain", "market_last", *DECISIONS),
     "daily",
-    "The session's decisions: universe → captures → picks → promotions → positions → summary. "
+    "The session's decisions: universe → captures → picks → positions → promotions → openings → summary. "
     "Day files come in by themselves the next morning (job flat_files). Promoted picks are opened "
     "in the paper book.",
     {OPEN_TAG: PAPER},

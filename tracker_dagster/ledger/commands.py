@@ -150,7 +150,7 @@ def open_position(
     fees: float = 0.0,
     effective_at: datetime | None = None,
 ) -> Recorded:
-    """Record a position opened on a decision, once.
+    """Record a position opened on a decision, once: recording the same again changes nothing.
 
     It takes effect at ``effective_at``, by default ``now`` but after the decision in any case,
     so that deciding again for the same session finds what it found the first time.
@@ -171,30 +171,47 @@ def open_position(
         effective_at: when it was filled, if known.
 
     Raises:
-        LedgerError: the fill is not after the decision.
+        LedgerError: the fill is not after the decision, or the contract was opened on the same
+            decision with another quantity, price, basis, number of shares or fees.
         ValueError: not an option symbol, no contracts, or a negative price.
     """
     if effective_at is None:
         effective_at = max(now, decision_at + timedelta(microseconds=1))
     if effective_at <= decision_at:
         raise LedgerError(f"filled at {effective_at}, before the decision at {decision_at}")
-    return _record(
-        store,
-        PositionOpened(
-            account=account,
-            day=day,
-            decision_at=decision_at,
-            symbol=symbol,
-            quantity=quantity,
-            price=price,
-            shares=shares,
-            stock_basis=stock_basis,
-            fees=fees,
-            effective_at=effective_at,
-            recorded_at=now,
-            actor=actor,
-        ),
+    event = PositionOpened(
+        account=account,
+        day=day,
+        decision_at=decision_at,
+        symbol=symbol,
+        quantity=quantity,
+        price=price,
+        shares=shares,
+        stock_basis=stock_basis,
+        fees=fees,
+        effective_at=effective_at,
+        recorded_at=now,
+        actor=actor,
     )
+    recorded = _record(store, event)
+    if not recorded.is_new:
+        _require_same_facts(store, event)
+    return recorded
+
+
+def _require_same_facts(store: LedgerStore, asked: PositionOpened) -> None:
+    row = store.read(LEDGER, where={"event_id": asked.event_id}).row(0, named=True)
+    there = Event.from_row(row)
+    if there.payload != asked.payload:
+        differing = [name for name, value in asked.payload.items() if there.payload[name] != value]
+
+        def facts(event: Event) -> str:
+            return ", ".join(f"{name} {event.payload[name]}" for name in differing)
+
+        raise LedgerError(
+            f"{asked.symbol} was opened on this decision with {facts(there)}, not {facts(asked)} "
+            f"({asked.account}, position {asked.event_id[:12]})"
+        )
 
 
 def close_position(
@@ -205,9 +222,12 @@ def close_position(
     now: datetime,
     actor: str,
     fees: float = 0.0,
+    stock_sold_at: float | None = None,
     effective_at: datetime | None = None,
 ) -> Recorded:
     """Record that the whole position was ended at ``price`` dollars per share.
+
+    ``stock_sold_at`` is what each share held against it was sold for, if it was.
 
     Raises:
         LedgerError: there is no such open position.
@@ -218,6 +238,7 @@ def close_position(
         PositionClosed(
             position_id=position_id,
             price=price,
+            stock_sold_at=stock_sold_at,
             fees=fees,
             effective_at=effective_at,
             recorded_at=now,
@@ -232,9 +253,12 @@ def expire_position(
     *,
     now: datetime,
     actor: str,
+    stock_sold_at: float | None = None,
     effective_at: datetime | None = None,
 ) -> Recorded:
     """Record that the contracts expired worthless.
+
+    ``stock_sold_at`` is what each share held against them was sold for, if it was.
 
     Raises:
         LedgerError: there is no such open position.
@@ -243,7 +267,11 @@ def expire_position(
     return _record(
         store,
         PositionExpired(
-            position_id=position_id, effective_at=effective_at, recorded_at=now, actor=actor
+            position_id=position_id,
+            stock_sold_at=stock_sold_at,
+            effective_at=effective_at,
+            recorded_at=now,
+            actor=actor,
         ),
     )
 

@@ -185,6 +185,11 @@ class PositionOpened(Event):
         return quantity
 
     @property
+    def ticker(self) -> str:
+        """Ticker of the underlying."""
+        return parse_option_symbol(self.symbol).underlying
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Account, session, decision and contract."""
         return {
@@ -206,23 +211,35 @@ class _PositionEnded(Event):
         return {"position_id": self.position_id}
 
 
+StockPrice = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class PositionClosed(_PositionEnded):
-    """The whole position was bought back, or sold.
+    """The whole position was bought back, or sold; or settled in cash, as index options are.
 
     Attributes:
         price: premium in dollars per share.
+        stock_sold_at: dollars a share for which the stock held against it was sold; None where
+            there was none, or nothing was recorded of it.
         fees: dollars.
     """
 
     kind = "position_closed"
     price: Money
+    stock_sold_at: StockPrice | None = None
     fees: Money = 0.0
 
 
 class PositionExpired(_PositionEnded):
-    """The contracts expired worthless."""
+    """The contracts expired worthless.
+
+    Attributes:
+        stock_sold_at: dollars a share for which the stock held against it was sold; None where
+            there was none, or nothing was recorded of it.
+    """
 
     kind = "position_expired"
+    stock_sold_at: StockPrice | None = None
 
 
 class PositionAssigned(_PositionEnded):

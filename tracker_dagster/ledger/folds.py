@@ -6,11 +6,13 @@ and their identity give them, so that the same events always give the same answe
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
 
+from tracker_dagster import trading_calendar
 from tracker_dagster.instruments import parse_option_symbol
 from tracker_dagster.ledger.events import (
     Event,
@@ -23,6 +25,9 @@ from tracker_dagster.ledger.events import (
     UniverseListed,
 )
 from tracker_dagster.schemas.base import INSTANT
+
+#: Who records what became of positions at their expiry.
+SETTLEMENT = "settlement"
 
 UNIVERSE_FOLD = {"ticker": pl.String, "category": pl.String, "enabled": pl.Boolean}
 
@@ -47,6 +52,7 @@ POSITIONS_FOLD: dict[str, Any] = {
     "option_cash": pl.Float64,
     "stock_cash": pl.Float64,
     "realised_cash": pl.Float64,
+    "realised_pnl": pl.Float64,
 }
 
 
@@ -86,8 +92,10 @@ def positions_as_of(
     """Every position opened by ``moment`` and its state then, sorted by position_id.
 
     Prices are per share. ``option_cash`` is what the option has brought so far, less fees;
-    ``stock_cash`` what an assignment paid or cost at the strike; ``realised_cash`` their sum,
-    null while the position is open. The cost of the shares is not in them: see ``stock_basis``.
+    ``stock_cash`` what the shares brought or cost: at the strike when assigned, at their sale
+    otherwise; ``realised_cash`` their sum, null while the position is open. What the shares had
+    cost before is not in them but in ``realised_pnl``: option cash and the result of the stock
+    leg. It is null while open, and where the price of one side of the stock leg is not known.
 
     Args:
         ledger: rows of the ledger table, in any order.
@@ -147,6 +155,7 @@ def _opened(position_id: str, event: PositionOpened) -> dict[str, Any]:
         "option_cash": -event.quantity * event.shares * event.price - event.fees,
         "stock_cash": 0.0,
         "realised_cash": None,
+        "realised_pnl": None,
     }
 
 
@@ -155,15 +164,18 @@ def _end(
 ) -> None:
     delivered = position["quantity"] * position["shares"]
     position["closed_at"] = event.effective_at
+    sold_at: float | None = None
     match event:
         case PositionClosed():
             position["status"] = "CLOSED"
             position["close_price"] = event.price
             position["fees"] += event.fees
             position["option_cash"] += delivered * event.price - event.fees
+            sold_at = event.stock_sold_at
         case PositionExpired():
             position["status"] = "EXPIRED"
             position["close_price"] = 0.0
+            sold_at = event.stock_sold_at
         case PositionAssigned():
             position["status"] = "ASSIGNED"
             position["fees"] += event.fees
@@ -171,4 +183,40 @@ def _end(
             # A call sold delivers shares for the strike; a put sold takes them at it.
             sign = -1 if position["right"] == "C" else 1
             position["stock_cash"] = sign * delivered * position["strike"]
+            sold_at = position["strike"]
+    covered = has_stock_leg(position)
+    if covered and sold_at is not None:
+        position["stock_cash"] = -delivered * sold_at
     position["realised_cash"] = position["option_cash"] + position["stock_cash"]
+    if covered:
+        if sold_at is not None:
+            gain = -delivered * (sold_at - position["stock_basis"])
+            position["realised_pnl"] = position["option_cash"] + gain
+    elif not isinstance(event, PositionAssigned):
+        position["realised_pnl"] = position["option_cash"]
+
+
+def has_stock_leg(position: Mapping[str, Any]) -> bool:
+    """Whether shares of known cost are held against the position: a covered call."""
+    covered = position["right"] == "C" and position["quantity"] < 0
+    return covered and position["stock_basis"] is not None
+
+
+def positions_on(ledger: pl.DataFrame, day: date, moment: datetime) -> pl.DataFrame:
+    """`positions_as_of` a moment of the session ``day``, the same whenever it is asked.
+
+    What was settled only after the turn of ``day`` (which ends as the next session opens) was
+    still open to those who decided on ``day``, though it takes effect before. A position that
+    was itself recorded later is hindsight altogether, and so is its end.
+    """
+    turn_ends = trading_calendar.session_on(trading_calendar.next_session(day)).open
+    recorded_late = pl.col("recorded_at") >= turn_ends
+    opened_in_time = ledger.filter((pl.col("kind") == PositionOpened.kind) & ~recorded_late)
+    settled_late = (
+        recorded_late
+        & (pl.col("actor") == SETTLEMENT)
+        & pl.col("payload")
+        .str.json_path_match("$.position_id")
+        .is_in(opened_in_time["event_id"].to_list())
+    )
+    return positions_as_of(ledger.filter(~settled_late.fill_null(value=False)), moment)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import dagster as dg
 
-from tracker_dagster.assets.book import OPEN_TAG
+from tracker_dagster.assets.openings import OPEN_TAG
 from tracker_dagster.automation.jobs import LANE_TAG
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.daily import job_assets, session_of, sync

@@ -26,6 +26,7 @@ HISTORY_STATUSES = ("insufficient_history", "intraday_ok", "daily_stable", "week
 STRUCTURE_STATUSES = ("insufficient_history", "stable", "unstable")
 MODELS = ("baseline", "gated", "weighted")
 DECISIONS = ("promote", "skip", "error")
+OPENING_STATUSES = ("opened", "already", "refused")
 RECOMMENDATIONS = (
     "HOLD_TO_ASSIGN",
     "CLOSE_EARLY",
@@ -248,8 +249,48 @@ class Positions(dy.Schema):
     close_price = number("premium per share paid to end it", "USD per share", at_least=0)
     fees = number("fees paid so far", "USD")
     option_cash = number("what the option has brought so far, less fees", "USD")
-    stock_cash = number("what an assignment paid or cost at the strike", "USD")
+    stock_cash = number(
+        "what the shares brought or cost: at the strike when assigned, else at their sale", "USD"
+    )
     realised_cash = number("both; null while open; the cost of the shares is not in it", "USD")
+    realised_pnl = number(
+        "option cash and the result of the stock leg; null while open, and where the price of "
+        "one side of the stock leg is not known",
+        "USD",
+    )
+
+
+class Openings(dy.Schema):
+    """One row a promoted pick: the position it was opened as, or why none was."""
+
+    trade_date = trade_date()
+    decision_at = instant("decision that was acted on", key=True)
+    account = text("book it belongs to", key=True)
+    symbol = text("OPRA ticker of the option", key=True)
+    available_at = available_at()
+    ticker = text("ticker of the underlying")
+    status = choice(
+        OPENING_STATUSES,
+        "opened by the daily job; already opened by hand on the same decision; or refused",
+    )
+    reason = text("why it was refused, or who opened it")
+    position_id = text("identity of the opening event; null where refused", nullable=True)
+    effective_at = instant("when the position begins; null where refused")
+    quantity = dy.Int64(
+        nullable=True, description="contracts, negative when sold", metadata={"unit": "contracts"}
+    )
+    price = number("premium per share: the bid of the decision's chain, or what was given by hand",
+                   "USD per share", at_least=0)  # fmt: skip
+    stock_basis = number("cost per share of the stock held against it", "USD per share", above=0)
+    fees = number("fees of the opening", "USD", at_least=0)
+
+    @dy.rule()
+    def opened_is_whole(cls) -> pl.Expr:
+        """What was opened has an identity, a beginning, a quantity and a price."""
+        return (pl.col("status") == "refused") | pl.all_horizontal(
+            pl.col(name).is_not_null()
+            for name in ("position_id", "effective_at", "quantity", "price")
+        )
 
 
 class ContractHealth(dy.Schema):
@@ -291,7 +332,7 @@ class ContractHealth(dy.Schema):
     roll_credit = number("net credit of the roll for the position, at bid and ask", "USD")
     fft_status = choice(STRUCTURE_STATUSES, "spectral gate of the underlying", nullable=True)
     fractal_status = choice(STRUCTURE_STATUSES, "fractal gate of the underlying", nullable=True)
-    option_pnl = number("unrealised, open price against the mid", "USD")
+    option_pnl = number("unrealised, open price against the mid, less the fees paid", "USD")
     stock_pnl = number("unrealised on the stock leg; null without a basis", "USD")
     total_pnl = number("both legs; null unless both are known", "USD")
     inputs = text("JSON identities (slots, sources) of what was read")
@@ -362,8 +403,17 @@ POSITIONS = Table(
     Positions,
     ("trade_date",),
     Kind.DERIVED,
-    "Positions as folded from the ledger up to the decision time of the session.",
+    "Positions as folded from the ledger up to the decision time of the session, before what "
+    "the session itself opens.",
     made_from=origins.POSITIONS,
+)
+OPENINGS = Table(
+    "openings",
+    Openings,
+    ("trade_date",),
+    Kind.DECISION,
+    "What became of each promoted pick: opened in the paper book, or refused with a reason.",
+    made_from=origins.OPENINGS,
 )
 CONTRACT_HEALTH = Table(
     "contract_health",
@@ -395,6 +445,7 @@ TABLES = (
     WEEKLY_PICKS,
     PROMOTIONS,
     POSITIONS,
+    OPENINGS,
     CONTRACT_HEALTH,
     MODEL_COMPARES,
     SUMMARY,

@@ -23,6 +23,7 @@ def compare_models(
     settings: CompareSettings | None = None,
     pick_settings: PickSettings | None = None,
     lane: str = ALL_LANES,
+    universe: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of model_compares, one a model and picked ticker.
 
@@ -42,6 +43,7 @@ def compare_models(
         settings: penalty and shared gates; defaults when None.
         pick_settings: where the lanes' target deltas come from.
         lane: a lane, or ALL.
+        universe: categories of held tickers, see `promote`.
     """
     settings = settings or CompareSettings()
     pick_settings = pick_settings or PickSettings()
@@ -51,7 +53,7 @@ def compare_models(
     for model in MODELS:
         variant = weighted_picks(picks, settings, pick_settings) if model == "weighted" else picks
         promotion = settings.promotion.model_copy(update={"structure_gate": model == "gated"})
-        decisions = promote(variant, open_positions, seed, lane, top_n, promotion)
+        decisions = promote(variant, open_positions, seed, lane, top_n, promotion, universe)
         frames.append(_rows(model, picks, variant, decisions))
     rows = pl.concat(frames, how="vertical_relaxed")
     baseline = rows.filter(pl.col("model") == "baseline").select(

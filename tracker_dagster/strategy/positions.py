@@ -35,9 +35,10 @@ def contract_health(
     """Rows of contract_health, one an open position.
 
     Mended against the rules this follows (weekly tracker, section 6.2): P&L is in dollars with
-    shares and quantity, premiums being per share; closing early asks for a share of the premium
-    captured at the ask or little yield left, which can happen, instead of a quote far under
-    intrinsic value, which is bad data; assignment is not assumed far out of the money.
+    shares and quantity, premiums being per share, and less the fees paid; closing early asks for a
+    share of the premium captured at the ask or little yield left, which can happen, instead of a
+    quote far under intrinsic value, which is bad data; assignment is not assumed far out of the
+    money.
 
     Args:
         positions: rows of positions; others than OPEN are ignored.
@@ -141,7 +142,10 @@ def _measure(
     dte = (position["expiry"] - day).days
     sold = quantity < 0
     basis = position["stock_basis"]
-    option_pnl = None if mid is None else (mid - position["open_price"]) * dollars
+    fees = position["fees"]
+    option_pnl = (
+        None if mid is None or fees is None else (mid - position["open_price"]) * dollars - fees
+    )
     has_stock_leg = position["right"] == "C" and sold
     stock_pnl = (
         None if stock is None or basis is None or not has_stock_leg else (basis - stock) * dollars

@@ -53,6 +53,7 @@ def promote(
     lane: str,
     top_n: int,
     settings: PromotionSettings | None = None,
+    universe: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of promotions: one a pick, in rank order, greedily under the cash left.
 
@@ -69,6 +70,8 @@ def promote(
         lane: a lane, or ALL.
         top_n: most promotions.
         settings: limits; defaults when None.
+        universe: ``ticker`` and ``category`` of every member, enabled or not. A held ticker that
+            is in neither these nor the picks counts for no category.
 
     Returns:
         Rows of promotions. A seed that is not above zero, an unknown lane or a negative
@@ -85,7 +88,8 @@ def promote(
     held = open_positions.filter(pl.col("status") == "OPEN")
     tickers_held = set(held["ticker"])
     symbols_held = set(held["symbol"])
-    categories = _held_categories(picks, tickers_held)
+    members = picks if universe is None else universe
+    categories = _held_categories(members, tickers_held)
     promoted = 0
     rows = []
     for pick in picks.filter(pl.col("status") == "picked").sort("rank").iter_rows(named=True):
@@ -134,8 +138,8 @@ def _request_problem(seed: float, lane: str, top_n: int) -> str | None:
     return None if top_n >= 0 else f"top_n must not be negative, not {top_n}"
 
 
-def _held_categories(picks: pl.DataFrame, tickers: set[str]) -> dict[str, int]:
-    held = picks.filter(pl.col("ticker").is_in(sorted(tickers)))["category"]
+def _held_categories(members: pl.DataFrame, tickers: set[str]) -> dict[str, int]:
+    held = members.filter(pl.col("ticker").is_in(sorted(tickers)))["category"]
     return dict(held.value_counts().iter_rows())
 
 

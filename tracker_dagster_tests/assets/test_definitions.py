@@ -30,7 +30,7 @@ REST_FIELDS = {
 #: Every asset with what it reads. Change it with the graph, and look at the change.
 GRAPH = """
 bars_1m: massive_flat_files massive_rest_api universe
-contract_health: corporate_actions market_last option_chain positions stock_day_aggs
+contract_health: corporate_actions market_last openings option_chain positions stock_day_aggs
     structure_features
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
@@ -39,12 +39,13 @@ ledger:
 market_last: massive_rest_api universe
 massive_flat_files:
 massive_rest_api:
-model_compares: ledger weekly_picks
+model_compares: ledger positions weekly_picks
+openings: ledger promotions weekly_picks
 option_chain: massive_rest_api universe
 option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
-positions: ledger promotions stock_day_aggs
-promotions: ledger weekly_picks
+positions: corporate_actions index_bars ledger stock_day_aggs
+promotions: ledger positions weekly_picks
 stock_day_aggs: massive_flat_files universe
 structure_features: bars_1m universe
 summary: contract_health market_last model_compares positions promotions structure_features
@@ -82,7 +83,7 @@ def test_the_graph_is_the_one_we_mean(graph):
 
 
 def test_every_asset_says_what_it_is(nodes):
-    assert len(nodes) == 17
+    assert len(nodes) == 18
     for name, node in nodes.items():
         assert len(node.description) > 40, name
         assert node.group_name != "default", name

@@ -134,12 +134,28 @@ def test_unknown_and_impossible_tickers_are_refused(store, listing):
 
 def test_opening_again_on_the_same_decision_is_the_same_position(store):
     first = opening(store)
-    again = opening(store, price=9.0, now=NOW + timedelta(minutes=3))
+    again = opening(store, now=NOW + timedelta(minutes=3))
     assert first.is_new
     assert not again.is_new
     assert first.event_id == again.event_id
     (position,) = positions(store, NOW + timedelta(days=1))
     assert position["open_price"] == 1.25
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"price": 9.0}, "with price 1.25, not price 9.0"),
+        ({"quantity": -5}, "with quantity -1, not quantity -5"),
+        ({"stock_basis": 150.0, "fees": 1.0}, "not stock_basis 150.0, fees 1.0"),
+    ],
+)
+def test_the_same_contract_and_decision_with_other_facts_is_refused(store, changed, words):
+    opening(store)
+    before = store.read(LEDGER)
+    with pytest.raises(LedgerError, match=words):
+        opening(store, **changed)
+    assert store.read(LEDGER).equals(before)
 
 
 def test_a_position_does_not_exist_yet_at_the_decision_that_opened_it(store):

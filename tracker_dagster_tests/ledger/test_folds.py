@@ -18,7 +18,7 @@ from tracker_dagster.ledger.events import (
     UniverseListed,
     events_frame,
 )
-from tracker_dagster.ledger.folds import positions_as_of, universe_as_of
+from tracker_dagster.ledger.folds import SETTLEMENT, positions_as_of, positions_on, universe_as_of
 
 START = datetime(2026, 11, 16, 15, tzinfo=UTC)
 CALL, PUT = "O:AAPL261127C00150000", "O:AAPL261127P00140000"
@@ -174,12 +174,14 @@ def test_positions_are_what_the_twin_says(drawn, moment, known):
                 contracts * shares * 140.0
             )  # fmt: skip
         realised = None if end is None else option + stock
-        expected.append((opening.event_id, status, option, stock, realised))
+        # Nothing was said of what shares had cost: an assignment's result is not known.
+        result = option if status in ("CLOSED", "EXPIRED") else None
+        expected.append((opening.event_id, status, option, stock, realised, result))
     found = positions_as_of(
         events_frame(events).sample(fraction=1, shuffle=True, seed=2),
         at(moment),
         known_at=None if known is None else at(known),
-    ).select("position_id", "status", "option_cash", "stock_cash", "realised_cash")
+    ).select("position_id", "status", "option_cash", "stock_cash", "realised_cash", "realised_pnl")
     assert found.rows() == sorted(expected)
 
 
@@ -206,6 +208,62 @@ def test_an_end_at_the_instant_of_the_opening_is_an_end():
     closing = PositionClosed(position_id=opening.event_id, price=1.0, **envelope(0))
     for ledger in (events_frame([opening, closing]), events_frame([closing, opening])):
         assert positions_as_of(ledger, at(0))["status"].to_list() == ["CLOSED"]
+
+
+@pytest.mark.parametrize(
+    ("end", "stock_cash", "pnl"),
+    [
+        # Two calls sold at 1.25 on 200 shares bought at 148.50, 1.30 of fees: 248.70 of premium.
+        (lambda p: PositionExpired(position_id=p, stock_sold_at=147.0, **envelope(1)),
+         29_400.0, 248.7 - 300.0),
+        (lambda p: PositionAssigned(position_id=p, fees=5.0, **envelope(1)),
+         30_000.0, 248.7 - 5.0 + 300.0),
+        (lambda p: PositionClosed(position_id=p, price=0.25, stock_sold_at=149.0, **envelope(1)),
+         29_800.0, 248.7 - 50.0 + 100.0),
+        (lambda p: PositionExpired(position_id=p, **envelope(1)), 0.0, None),
+    ],
+    ids=["expired", "assigned", "bought back", "nothing said of the shares"],
+)  # fmt: skip
+def test_the_end_of_a_covered_call_is_cash_and_a_result(end, stock_cash, pnl):
+    opening = opened(0, stock_basis=148.5, fees=1.3)
+    ledger = events_frame([opening, end(opening.event_id)])
+    (row,) = positions_as_of(ledger, at(1)).to_dicts()
+    assert row["stock_cash"] == pytest.approx(stock_cash)
+    assert row["realised_cash"] == pytest.approx(row["option_cash"] + stock_cash)
+    assert row["realised_pnl"] == (None if pnl is None else pytest.approx(pnl))
+
+
+def test_an_end_recorded_before_stock_sales_were_is_read():
+    (row,) = events_frame([PositionExpired(position_id="p", **envelope(0))]).to_dicts()
+    assert Event.from_row({**row, "payload": '{"position_id":"p"}'}).stock_sold_at is None
+
+
+def test_what_is_settled_after_a_sessions_turn_was_open_on_it():
+    """Friday's expiry settled on Tuesday: Monday went without, and says so for ever."""
+    friday, monday, tuesday = date(2026, 11, 27), date(2026, 11, 30), date(2026, 12, 1)
+    bell = datetime(2026, 11, 27, 18, tzinfo=UTC)
+    opening = opened(0)
+
+    def status(day, recorded_at, opening=opening):
+        end = PositionExpired(
+            position_id=opening.event_id,
+            effective_at=bell,
+            recorded_at=recorded_at,
+            actor=SETTLEMENT,
+        )
+        moment = datetime(day.year, day.month, day.day, 20, 50, tzinfo=UTC)
+        return positions_on(events_frame([opening, end]), day, moment)["status"].to_list()
+
+    late = datetime(2026, 12, 1, 15, tzinfo=UTC)
+    assert status(monday, late) == ["OPEN"]
+    assert status(tuesday, late) == ["EXPIRED"]
+    # Settled on Monday itself, after the decision even: Monday's fold has it.
+    assert status(monday, datetime(2026, 11, 30, 21, 20, tzinfo=UTC)) == ["EXPIRED"]
+    # On Friday before the bell it was open, whenever that is asked.
+    before_the_bell = datetime(2026, 11, 27, 17, 50, tzinfo=UTC)
+    assert positions_on(events_frame([opening]), friday, before_the_bell)["status"][0] == "OPEN"
+    # Entered with hindsight, it is settled with hindsight.
+    assert status(monday, late, opened(0, recorded=24 * 20)) == ["EXPIRED"]
 
 
 def test_an_end_without_a_position_is_nothing():

@@ -1,4 +1,4 @@
-"""Position health and settlement: dollars by hand, triggers at their limits, every advice."""
+"""Position health: dollars by hand, triggers at their limits, every advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.decisions import CONTRACT_HEALTH, RECOMMENDATIONS, STRUCTURE_FEATURES
 from tracker_dagster.strategy.positions import contract_health
-from tracker_dagster.strategy.settlement import settle
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
 
@@ -73,6 +72,12 @@ def test_profit_and_loss_in_dollars() -> None:
     assert row["moneyness"] == pytest.approx(50 / 51 - 1)
     assert row["dte"] == 4
     assert row["remaining_yield"] == pytest.approx(0.62 / 50 * 365 / 4)
+
+
+def test_fees_are_paid_out_of_the_profit() -> None:
+    row = check(stock=50.0, held=position(quantity=-3, fees=1.95))
+    assert row["option_pnl"] == pytest.approx(120 - 1.95)
+    assert row["total_pnl"] == pytest.approx(120 + 300 - 1.95)
 
 
 def test_an_unknown_basis_leaves_the_stock_leg_and_the_total_unknown() -> None:
@@ -221,24 +226,3 @@ def test_every_recommendation_can_happen() -> None:
         rolling(1.40)["recommendation"],
     }
     assert reached == set(RECOMMENDATIONS)
-
-
-@pytest.mark.parametrize(
-    ("right", "close", "outcome"),
-    [("C", 51.0, "EXPIRED"), ("C", 51.01, "ASSIGNED"), ("C", 50.0, "EXPIRED"),
-     ("P", 50.99, "ASSIGNED"), ("P", 51.0, "EXPIRED")],
-)  # fmt: skip
-def test_settlement_at_the_expiry(right: str, close: float, outcome: str) -> None:
-    closes = pl.DataFrame({"ticker": ["AAA"], "trade_date": [EXPIRY], "close": [close]})
-    row = settle(position(right=right), closes, EXPIRY).row(0, named=True)
-    assert row["outcome"] == outcome
-    assert row["settlement_price"] == close
-    assert row["effective_at"].isoformat() == "2025-06-13T20:00:00+00:00"
-
-
-def test_settlement_waits_for_the_expiry_and_for_its_close() -> None:
-    closes = pl.DataFrame({"ticker": ["AAA"], "trade_date": [DAY], "close": [60.0]})
-    assert settle(position(), closes, EXPIRY - timedelta(days=1)).is_empty()
-    row = settle(position(), closes, EXPIRY).row(0, named=True)
-    assert row["outcome"] is None
-    assert row["reason"] == "no close of AAA on 2025-06-13"

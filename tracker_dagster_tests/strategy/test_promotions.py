@@ -171,6 +171,18 @@ def test_a_category_is_capped_with_open_positions_counted() -> None:
     }  # fmt: skip
 
 
+def test_a_held_ticker_counts_for_its_category_without_a_pick_of_its_own() -> None:
+    """It was disabled after it was opened: it is no longer among the day's picks."""
+    held = worlds.positions(
+        [{"symbol": "O:H250613C00045000", "ticker": "H", "expiry": EXPIRY, "strike": 45.0,
+          "open_price": 0.3, "stock_basis": 1.0}]
+    )  # fmt: skip
+    rows = [{"ticker": t, "pack_100_cost": 100.0} for t in "AB"]
+    members = worlds.universe({"A": "GROWTH", "B": "GROWTH", "H": "GROWTH"})
+    frame = promote(picks(rows), held, 9300, "ALL", 3, universe=members)
+    assert decided(frame) == {"A": "passed_gates", "B": "category_cap"}
+
+
 @pytest.mark.parametrize(
     ("seed", "lane", "top_n", "words"),
     [

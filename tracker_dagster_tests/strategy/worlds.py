@@ -240,6 +240,7 @@ def positions(rows: Sequence[Mapping[str, object]], *, day: date = DAY) -> pl.Da
         "right": "C",
         "quantity": -1,
         "shares": 100.0,
+        "fees": 0.0,
         "status": "OPEN",
         "opened_at": DECISION_AT - timedelta(days=7),
     }

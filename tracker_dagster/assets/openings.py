@@ -1,0 +1,170 @@
+"""Promoted picks as positions of the paper book, or why not. The only asset that opens any."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from tracker_dagster.assets.acted_on import openings_of
+from tracker_dagster.assets.decisions import DAY_FILE, SNAPSHOT
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
+from tracker_dagster.ledger.commands import open_position
+from tracker_dagster.ledger.events import PositionOpened
+from tracker_dagster.schemas.decisions import OPENINGS, PROMOTIONS, WEEKLY_PICKS
+from tracker_dagster.trading_calendar import EASTERN, current_session, session_on
+
+#: Run tag with which the daily job asks for promoted picks to be opened in the paper book.
+OPEN_TAG = "tracker/open"
+PAPER = "paper"
+#: Who opens promoted picks, in the ledger.
+DAILY = "daily"
+
+#: A position begins when its decision is over, so that the decision never finds itself open.
+FILL_DELAY = timedelta(microseconds=1)
+
+
+def _promoted(run: DayRun) -> pl.DataFrame:
+    """The promoted picks of the day's preferred decision, with their quotes."""
+    chosen = run.warehouse.read(PROMOTIONS, first=run.day, last=run.day)
+    for basis in (SNAPSHOT, DAY_FILE):
+        of_basis = chosen.filter(pl.col("basis") == basis)
+        if of_basis.height:
+            chosen = of_basis.filter(pl.col("decision_at") == of_basis["decision_at"].max())
+            break
+    keys = ["basis", "decision_at", "ticker", "symbol"]
+    quotes = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
+    return (
+        chosen.filter(pl.col("decision") == "promote")
+        .select(*keys, "rank")
+        .join(quotes.select(*keys, "bid", "price"), on=keys, how="left")
+        .sort("rank")
+    )
+
+
+def _obstacle(run: DayRun, pick: dict[str, Any], acted_on: set[datetime]) -> str | None:
+    """Why the pick cannot be opened whoever asks, or None."""
+    if pick["basis"] != SNAPSHOT:
+        return "decided on day files, which hold no quotes to fill at"
+    if pick["decision_at"] >= session_on(run.day).close:
+        return "decided on the closing quotes, and nothing fills after the close"
+    if pick["bid"] is None:
+        return "no bid was captured"
+    if pick["price"] is None:
+        return "no price of the stock was captured"
+    if others := sorted(acted_on - {pick["decision_at"]}):
+        return f"the decision of {others[0].astimezone(EASTERN):%H:%M} ET was acted on already"
+    return None
+
+
+def _open(run: DayRun, pick: dict[str, Any]) -> None:
+    open_position(
+        run.warehouse,
+        symbol=pick["symbol"],
+        quantity=-1,
+        price=pick["bid"],
+        stock_basis=pick["price"],
+        day=run.day,
+        decision_at=pick["decision_at"],
+        effective_at=pick["decision_at"] + FILL_DELAY,
+        now=run.now,
+        actor=DAILY,
+        account=PAPER,
+    )
+
+
+def _of_ledger(position_id: str, event: PositionOpened) -> dict[str, Any]:
+    by_daily = event.actor == DAILY
+    return {
+        "position_id": position_id,
+        "account": event.account,
+        "symbol": event.symbol,
+        "ticker": event.ticker,
+        "decision_at": event.decision_at,
+        "available_at": event.effective_at,
+        "effective_at": event.effective_at,
+        "status": "opened" if by_daily else "already",
+        "reason": f"by {event.actor}",
+        "quantity": event.quantity,
+        "price": event.price,
+        "stock_basis": event.stock_basis,
+        "fees": event.fees,
+    }
+
+
+@trading_day_asset(
+    OPENINGS,
+    group="book",
+    deps=("promotions", "weekly_picks", "ledger"),
+    kinds=("ledger",),
+    checks={
+        "acted_on_agrees": "What the daily job opened for the day is still what was promoted.",
+    },
+)
+def openings(run: DayRun) -> Outcome:
+    """Each promoted pick: the position it was opened as, or why it was refused.
+
+    Where the run carries the tag ``tracker/open: paper``, as the daily job does, picks promoted
+    on captured quotes of the current session are opened in the paper book, right after their
+    decision and at its bid. A past day only tells what the ledger has of it.
+    """
+    promoted = _promoted(run)
+    before = openings_of(run.warehouse, run.day)
+    in_book = {(e.decision_at, e.symbol) for e in before.values() if e.account == PAPER}
+    acted_on = {e.decision_at for e in before.values() if e.actor == DAILY}
+    may_open = run.day == current_session(run.now) and run.tags.get(OPEN_TAG) == PAPER
+    refused = []
+    for pick in promoted.iter_rows(named=True):
+        if (pick["decision_at"], pick["symbol"]) in in_book:
+            continue
+        reason = _obstacle(run, pick, acted_on)
+        if reason is None and may_open:
+            _open(run, pick)
+            continue
+        refused.append(
+            {
+                "account": PAPER,
+                "symbol": pick["symbol"],
+                "ticker": pick["ticker"],
+                "decision_at": pick["decision_at"],
+                "available_at": pick["decision_at"],
+                "status": "refused",
+                # Told alike while the session is current and later: a day made again is the same.
+                "reason": reason or f"no run with the tag {OPEN_TAG}={PAPER} opened it in time",
+            }
+        )
+    after = openings_of(run.warehouse, run.day)
+    rows = [*(_of_ledger(position_id, event) for position_id, event in after.items()), *refused]
+    frame = pl.DataFrame(rows, schema_overrides=_SCHEMA) if rows else OPENINGS.empty()
+    result = run.warehouse.replace(
+        OPENINGS,
+        OPENINGS.conform(frame, trade_date=run.day),
+        {"trade_date": run.day},
+        allow_empty=True,
+    )
+    return Outcome(
+        [result],
+        {
+            "newly_opened": sorted(after[key].symbol for key in set(after) - set(before)),
+            "refused": {row["symbol"]: row["reason"] for row in refused},
+        },
+        [_acted_on_agrees(run, after)],
+    )
+
+
+_SCHEMA = {name: dtype for name, dtype in OPENINGS.polars_schema.items() if name != "trade_date"}
+
+
+def _acted_on_agrees(run: DayRun, opened: dict[str, PositionOpened]) -> Check:
+    """Whether what the daily job opened for the day is what its promotions say now."""
+    promoted = run.warehouse.read(
+        PROMOTIONS,
+        first=run.day,
+        last=run.day,
+        where={"basis": SNAPSHOT, "decision": "promote"},
+        columns=["symbol"],
+    )
+    by_daily = {event.symbol for event in opened.values() if event.actor == DAILY}
+    revoked = sorted(by_daily - set(promoted["symbol"]))
+    return Check("acted_on_agrees", not revoked, {"no_longer_promoted": revoked} if revoked else {})
