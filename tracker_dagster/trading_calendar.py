@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -264,22 +264,7 @@ def monthly_expiry(year: int, month: int) -> date:
     return session_or_previous(third_friday)
 
 
-def weekly_expiries(after: date, count: int) -> list[date]:
-    """The next ``count`` weekly expiries strictly after ``after``, ascending."""
-    found: list[date] = []
-    while len(found) < count:
-        found.append(weekly_expiry(found[-1] if found else after))
-    return found
-
-
 def week_sessions(day: date) -> list[date]:
     """The sessions of the calendar week (Monday to Sunday) that holds ``day``."""
     monday = day - timedelta(days=day.weekday())
     return sessions_between(monday, monday + timedelta(days=6))
-
-
-def session_minutes(day: date) -> Iterator[datetime]:
-    """The start (UTC) of each regular minute of the session on ``day``."""
-    session = session_on(day)
-    for minute in range(session.minutes):
-        yield session.open + timedelta(minutes=minute)

@@ -174,8 +174,3 @@ def _statistics(group: pl.DataFrame, minimum: int) -> dict[str, object]:
         "return_entropy": normalised_entropy(returns),
         "stats_reason": "closes do not vary" if sharpe is None else None,
     }
-
-
-def expected_move(price: float, daily_move: float, sessions: float) -> float:
-    """One standard deviation of the price over ``sessions``, in dollars per share."""
-    return price * daily_move * float(np.sqrt(sessions))

@@ -20,7 +20,6 @@ _SIZE_INCHES = (7.0, 3.0)
 _DPI = 80
 _INK = "#1f5a7a"
 #: More points than the picture has columns only make the file larger.
-_MOST_POINTS = 600
 
 
 def _canvas(title: str) -> tuple[Figure, Axes]:
@@ -51,28 +50,6 @@ def markdown_image(png: bytes, title: str) -> str:
 
 def _image(figure: Figure, title: str) -> str:
     return markdown_image(png_bytes(figure), title)
-
-
-def line_chart(frame: pl.DataFrame, x: str, y: str, title: str, *, by: str | None = None) -> str:
-    """``y`` over ``x``, one line for each value of ``by``, as a markdown image.
-
-    Gaps in ``y`` stay gaps. No rows give a picture that says so.
-    """
-    figure, axes = _canvas(title)
-    groups: dict[Any, pl.DataFrame] = (
-        {key[0]: part for key, part in frame.group_by(by, maintain_order=True)}
-        if by
-        else {None: frame}
-    )
-    for name, group in groups.items():
-        part = group.sort(x)
-        part = part.gather_every(max(1, len(part) // _MOST_POINTS))
-        values = part[y].cast(pl.Float64).to_numpy()
-        axes.plot(part[x].to_list(), values, linewidth=1.2, label=name, color=None if by else _INK)
-    if by and 0 < len(groups) <= 8:
-        axes.legend(fontsize=8, frameon=False)
-    figure.autofmt_xdate()
-    return _image(_say_if_empty(figure, axes, frame), title)
 
 
 def bar_chart(frame: pl.DataFrame, category: str, value: str, title: str) -> str:

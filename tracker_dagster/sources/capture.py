@@ -176,20 +176,6 @@ class RawStore:
             if not child.name.startswith(".") and (child / MANIFEST).exists()
         )
 
-    def prune(self, before: date) -> int:
-        """Delete captures of trade dates before ``before``; returns how many days went."""
-        removed = 0
-        for dataset in (d for source in _children(self.root) for d in _children(source)):
-            for day in _children(dataset):
-                try:
-                    old = date.fromisoformat(day.name) < before
-                except ValueError:
-                    continue
-                if old:
-                    shutil.rmtree(day)
-                    removed += 1
-        return removed
-
     def _slot_folder(self, source: str, dataset: str, day: date, slot: datetime) -> Path:
         stamp = _aware(slot).strftime(SLOT_FORMAT)
         return self.root / _part(source) / _part(dataset) / day.isoformat() / stamp

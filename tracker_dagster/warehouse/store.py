@@ -272,11 +272,6 @@ class Warehouse:
         count: int = self.query(f"SELECT count(*) FROM {quoted(table.name)}").item()
         return count
 
-    def ingested_file(self, table: Table, trade_date: date, source: str) -> IngestedFile | None:
-        """The vendor file that a partition was made from; None when it was made from none."""
-        found = self._files({"table_name": table.name, "source": source}, trade_date, trade_date)
-        return found[0] if found else None
-
     def ingested_files(
         self, table: Table, first: date | None = None, last: date | None = None
     ) -> list[IngestedFile]:

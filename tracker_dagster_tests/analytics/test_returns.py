@@ -145,9 +145,5 @@ def test_entropy_is_one_for_even_bins_and_zero_for_a_single_value() -> None:
     assert returns.normalised_entropy(np.arange(200.0) / 1e6) == pytest.approx(1.0)
 
 
-def test_expected_move_grows_with_the_square_root_of_time() -> None:
-    assert returns.expected_move(200.0, 0.01, 4) == pytest.approx(4.0)
-
-
 def test_statistics_accept_the_tables_columns() -> None:
     assert returns.return_statistics(STOCK_DAY_AGGS.empty()).is_empty()

@@ -19,9 +19,9 @@ DAY = date(2025, 6, 11)
 DECISION_AT = trading_calendar.decision_time(DAY)
 SETTINGS = StructureSettings()
 MINUTES = [
-    (day, minute)
-    for day in structure.bar_sessions(DECISION_AT)
-    for minute in trading_calendar.session_minutes(day)
+    (session.date, session.open + timedelta(minutes=minute))
+    for session in map(trading_calendar.session_on, structure.bar_sessions(DECISION_AT))
+    for minute in range(session.minutes)
 ]
 
 

@@ -36,8 +36,6 @@ def pixels(markdown: str) -> np.ndarray:
 
 
 DRAWN = {
-    "line": lambda frame: charts.line_chart(frame, "day", "close", "Closes"),
-    "lines": lambda frame: charts.line_chart(frame, "day", "close", "Closes", by="ticker"),
     "histogram": lambda frame: charts.histogram(frame, "volume", "Volume"),
     "log histogram": lambda frame: charts.histogram(frame, "volume", "Volume", log_x=True),
 }
@@ -63,13 +61,3 @@ def test_bars_keep_the_order_of_the_rows() -> None:
     forward = charts.bar_chart(BARS, "ticker", "share", "Share")
     assert len(forward) < 60_000
     assert charts.bar_chart(BARS.reverse(), "ticker", "share", "Share") != forward
-
-
-def test_missing_values_are_not_drawn_as_zero() -> None:
-    gap = FRAME.head(100).with_columns(
-        close=pl.when(pl.int_range(pl.len()).is_between(40, 60)).then(None).otherwise("close")
-    )
-    zero = gap.with_columns(pl.col("close").fill_null(0.0))
-    drawn = charts.line_chart(gap, "day", "close", "Closes")
-    assert drawn != charts.line_chart(zero, "day", "close", "Closes")
-    assert drawn != charts.line_chart(gap.drop_nulls(), "day", "close", "Closes")

@@ -198,13 +198,3 @@ def test_the_manifest_tells_where_pages_came_from(store):
     assert entry["url_path"] == "/v3/snapshot/options/I:SPX?cursor=7"
     assert entry["received_at"] == "2026-06-03T19:45:07.000005+00:00"
     assert entry["bytes"] == len(b'{"n": 7}')
-
-
-def test_prune_takes_old_days_only(store):
-    for back in range(4):
-        day = DAY - timedelta(days=back)
-        store.write("massive", "option_chain", day, SLOT - timedelta(days=back), "SPY", [page(1)])
-    (store.root / "massive/option_chain/notes").mkdir()
-    assert store.prune(DAY - timedelta(days=1)) == 2
-    kept = sorted(p.name for p in (store.root / "massive/option_chain").iterdir())
-    assert kept == ["2026-06-02", "2026-06-03", "notes"]

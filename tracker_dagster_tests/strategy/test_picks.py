@@ -269,7 +269,7 @@ def test_the_expiry_is_the_calendars(day: date, expiry: date) -> None:
         universe=worlds.universe({"AAA": "GROWTH"}, day),
         chain=worlds.chain(
             {"AAA": 50.0}, {"AAA": 0.4}, day=day, slot=slot,
-            expiries=[day, *trading_calendar.weekly_expiries(day, 3)],
+            expiries=[day, expiry, trading_calendar.weekly_expiry(expiry)],
         ),
         prices=worlds.last_prices({"AAA": 50.0}, slot=slot, day=day),
         bars=worlds.daily({"AAA": 50.0}, {"AAA": 0.4}, day=day),

@@ -19,7 +19,7 @@ from tracker_dagster.warehouse import (
     Warehouse,
 )
 from tracker_dagster.warehouse.migrations import MIGRATIONS, Migration, code_version
-from tracker_dagster_tests.warehouse.frames import DAY, FLAT, stocks, unit
+from tracker_dagster_tests.warehouse.frames import DAY, stocks, unit
 from tracker_dagster_tests.warehouse.make_fixture import FIXTURES, NOW
 
 SYSTEM = {name: TABLES[name] for name in ("quarantine", "ingested_files", "ledger")}
@@ -111,7 +111,7 @@ def test_a_rebuilt_table_forgets_the_files_it_was_made_from(path):
     after = Warehouse(path, tables=shape, migrations=())
     after_restart(path)
     with pytest.warns(TableRebuiltWarning):
-        assert after.ingested_file(STOCK_DAY_AGGS, DAY, FLAT) is None
+        assert after.ingested_files(STOCK_DAY_AGGS) == []
 
 
 def after_restart(path):

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import gzip
 import logging
-import os
 import random
 import re
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import tenacity
@@ -80,8 +77,6 @@ class FlatFiles:
         endpoint_url: ``https://files.massive.com`` or a simulated market.
         key_id: S3 access key id (separate from the REST key).
         secret: S3 secret.
-        cache_dir: keeps compressed files by ETag, so that one is downloaded once; None for
-            no cache.
         timeout: seconds to connect and between reads.
         retry: how long to insist on a transient failure.
     """
@@ -94,7 +89,6 @@ class FlatFiles:
         bucket: str = "flatfiles",
         *,
         region: str = "us-east-1",
-        cache_dir: Path | None = None,
         timeout: Timeout | None = None,
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -105,7 +99,6 @@ class FlatFiles:
         self._key_id = key_id
         self._secret = secret
         self._region = region
-        self._cache_dir = cache_dir
         self._timeout = timeout or Timeout()
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
@@ -158,17 +151,12 @@ class FlatFiles:
             TransientError: the bucket failed through all tries.
         """
         key = self.key(dataset, day)
-        cached = self._cached(dataset, day)
-        if cached is not None:
-            return cached
         try:
             remote, packed = self._insist(lambda: self._download(day, key))
         except NotEntitledError as refused:
             failure = self._why_refused(dataset, day, refused)
         else:
-            csv = gunzip(packed, key)
-            self._keep(remote, packed)
-            return FetchedFile(remote, csv)
+            return FetchedFile(remote, gunzip(packed, key))
         raise failure
 
     def _why_refused(self, dataset: Dataset, day: date, refused: SourceError) -> SourceError:
@@ -320,40 +308,6 @@ class FlatFiles:
         for secret in (self._key_id.get_secret_value(), self._secret.get_secret_value()):
             text = text.replace(secret, "[key]") if secret else text
         return text
-
-    def _cache_path(self, remote: RemoteFile) -> Path | None:
-        if self._cache_dir is None:
-            return None
-        safe = re.sub(r"[^0-9A-Za-z-]", "_", remote.etag)
-        return self._cache_dir / f"{remote.key.removesuffix('.csv.gz')}.{safe}.csv.gz"
-
-    def _cached(self, dataset: Dataset, day: date) -> FetchedFile | None:
-        if self._cache_dir is None:
-            return None
-        remote = self.stat(dataset, day)
-        path = self._cache_path(remote)
-        if path is None or not path.exists() or path.stat().st_size != remote.size:
-            return None
-        try:
-            return FetchedFile(remote, gunzip(path.read_bytes(), remote.key))
-        except MalformedResponseError:
-            path.unlink(missing_ok=True)
-            return None
-
-    def _keep(self, remote: RemoteFile, packed: bytes) -> None:
-        path = self._cache_path(remote)
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            unfinished.write_bytes(packed)
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        for older in path.parent.glob(f"{remote.day.isoformat()}.*.csv.gz"):
-            if older != path:
-                older.unlink(missing_ok=True)
 
 
 def gunzip(packed: bytes, name: str) -> bytes:

@@ -17,7 +17,6 @@ from tracker_dagster.sources.massive.records import (
     ParsedRows,
     clock_time,
     day,
-    flag,
     instant,
     integer,
     json_text,
@@ -188,42 +187,6 @@ EARNINGS: Layout = (
     Field("currency", text),
     Field("last_updated", instant),
     Field("benzinga_id", text),
-)
-
-MATURITIES = (
-    *(f"yield_{n}_month" for n in (1, 3, 6)),
-    *(f"yield_{n}_year" for n in (1, 2, 3, 5, 7, 10, 20, 30)),
-)
-TREASURY_YIELDS: Layout = (
-    Field("date", day, required=True),
-    *(Field(maturity, number) for maturity in MATURITIES),
-)
-
-TICKERS: Layout = (
-    Field("ticker", text, required=True),
-    Field("name", text),
-    Field("market", text),
-    Field("type", text),
-    Field("active", flag),
-    Field("primary_exchange", text),
-    Field("currency_name", text),
-    Field("cik", text),
-    Field("composite_figi", text),
-    Field("share_class_figi", text),
-    Field("delisted_utc", instant),
-    Field("last_updated_utc", instant),
-)
-
-TICKER_DETAILS: Layout = (
-    *TICKERS,
-    Field("market_cap", number),
-    Field("share_class_shares_outstanding", number),
-    Field("weighted_shares_outstanding", number),
-    Field("sic_code", text),
-    Field("sic_description", text),
-    Field("list_date", day),
-    Field("total_employees", integer),
-    Field("round_lot", integer),
 )
 
 HOLIDAYS: Layout = (

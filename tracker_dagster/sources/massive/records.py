@@ -55,13 +55,6 @@ def text(value: Any) -> str:
     return value
 
 
-def flag(value: Any) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise ValueError("not a boolean")
-    return value
-
-
 def day(value: Any) -> date:
     """A plain date, ``2026-06-18``."""
     return date.fromisoformat(text(value))
@@ -104,7 +97,6 @@ _DTYPES: dict[Callable[[Any], Any], pl.DataType] = {
     integer: pl.Int64(),
     text: pl.String(),
     json_text: pl.String(),
-    flag: pl.Boolean(),
     day: pl.Date(),
     clock_time: pl.Time(),
     instant: UTC_TIME,

@@ -217,11 +217,6 @@ class MassiveRest(PagedClient):
                 "/v3/snapshot/indices", {"ticker.any_of": ",".join(some), "limit": SNAPSHOT_PAGE}
             )
 
-    def stock_snapshots(self, tickers: Collection[str]) -> pl.DataFrame:
-        """Live snapshots of stocks; a refused ticker is a row with ``error`` and ``message``."""
-        pages = self.stock_snapshot_pages(tickers)
-        return whole(parse.parse_stock_snapshots(p.body for p in pages), "/v3/snapshot")
-
     def index_snapshots(self, tickers: Collection[str]) -> pl.DataFrame:
         """Live snapshots of indices; a refused ticker is a row with ``error`` and ``message``."""
         pages = self.index_snapshot_pages(tickers)
@@ -329,55 +324,6 @@ class MassiveRest(PagedClient):
         path = "/benzinga/v1/earnings"
         span: Params = {"date.gte": _iso(first), "date.lte": _iso(last), "sort": "date.asc"}
         return self.frame(self._by_ticker(path, span, tickers), parse.EARNINGS, path)
-
-    def treasury_yields(self, first: date, last: date) -> pl.DataFrame:
-        """Constant-maturity yields in percent (4.06 is 4.06 %), a row a day, ascending."""
-        path = "/fed/v1/treasury-yields"
-        params: Params = {
-            "date.gte": _iso(first),
-            "date.lte": _iso(last),
-            "limit": AGGREGATE_PAGE,
-            "sort": "date.asc",
-        }
-        return self.frame(self.records(path, params), parse.TREASURY_YIELDS, path)
-
-    def tickers(
-        self,
-        *,
-        market: str | None = "stocks",
-        kind: str | None = None,
-        active: bool = True,
-        day: date | None = None,
-        search: str | None = None,
-    ) -> pl.DataFrame:
-        """Reference rows of tickers, as of ``day`` (today by default); ``kind`` is CS, ETF, ….
-
-        Returns:
-            ticker, name, market, type, active, primary_exchange, currency_name, cik,
-            composite_figi, share_class_figi, delisted_utc, last_updated_utc.
-        """
-        params: Params = {
-            "market": market,
-            "type": kind,
-            "active": active,
-            "date": _iso(day),
-            "search": search,
-            "limit": REFERENCE_PAGE,
-            "sort": "ticker",
-            "order": "asc",
-        }
-        path = "/v3/reference/tickers"
-        return self.frame(self.records(path, params), parse.TICKERS, path)
-
-    def ticker_details(self, ticker: str, day: date | None = None) -> pl.DataFrame:
-        """One ticker, one row: reference columns, market cap, shares, industry, listing date.
-
-        Raises:
-            NotFoundError: unknown ticker.
-        """
-        path = f"/v3/reference/tickers/{_segment(ticker)}"
-        record = self.one(path, {"date": _iso(day)})
-        return self.frame([record], parse.TICKER_DETAILS, path)
 
 
 def _segment(ticker: str) -> str:

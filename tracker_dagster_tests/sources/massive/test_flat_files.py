@@ -113,21 +113,6 @@ def test_what_is_not_there_is_not_found(bucket, moto_url):
             ask(Dataset.OPTION_DAY, DAY)
 
 
-def test_the_cache_downloads_a_file_once_and_notices_a_new_one(bucket, moto_url, tmp_path):
-    bucket.put_object(Key=KEY, Body=GZ)
-    files = client(moto_url, cache_dir=tmp_path)
-    first = files.fetch(Dataset.OPTION_DAY, DAY)
-    (kept,) = [p for p in tmp_path.rglob("*") if p.is_file()]
-    kept_at = kept.stat().st_mtime_ns
-    assert files.fetch(Dataset.OPTION_DAY, DAY) == first
-    assert kept.stat().st_mtime_ns == kept_at
-    kept.write_bytes(GZ[:-1] + b"!")
-    assert files.fetch(Dataset.OPTION_DAY, DAY).csv == CSV
-    bucket.put_object(Key=KEY, Body=gzip.compress(b"new", mtime=0))
-    assert files.fetch(Dataset.OPTION_DAY, DAY).csv == b"new"
-    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
-
-
 # Faults, scripted byte for byte
 
 

@@ -242,7 +242,7 @@ def test_index_snapshots_with_a_refused_ticker(serve, massive):
 
 def test_long_lists_are_asked_in_pieces(serve, massive):
     server = serve(reply_json(envelope()))
-    massive(server.url).stock_snapshots([f"T{n:03d}" for n in range(230)])
+    list(massive(server.url).stock_snapshot_pages([f"T{n:03d}" for n in range(230)]))
     sizes = [len(query(p)["ticker.any_of"].split(",")) for p in server.paths]
     assert sizes == [100, 100, 30]
 
@@ -337,31 +337,10 @@ def test_earnings_need_the_add_on(serve, massive):
     assert got["last_updated"] == datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def test_treasury_yields_stay_in_percent(serve, massive):
-    row = {"date": "2026-06-03", "yield_1_month": 4.06, "yield_10_year": 4.4}
-    frame = massive(serve(reply_json(envelope(row))).url).treasury_yields(
-        date(2026, 6, 1), date(2026, 6, 3)
-    )
-    got = frame.row(0, named=True)
-    assert (got["yield_1_month"], got["yield_10_year"], got["yield_2_year"]) == (4.06, 4.4, None)
-
-
-def test_reference_tickers_and_details(serve, massive):
-    row = {"ticker": "BRK.B", "name": "Berkshire", "active": True, "market": "stocks",
-           "type": "CS", "list_date": "1996-05-09", "market_cap": 1.1e12, "round_lot": 100,
-           "last_updated_utc": "2026-06-03T00:00:00Z", "sic_code": "6331"}  # fmt: skip
-    listed = massive(serve(reply_json(envelope(row, count=1))).url).tickers(kind="CS")
-    assert listed.select("ticker", "active", "type").row(0) == ("BRK.B", True, "CS")
-    server = serve(reply_json({"status": "OK", "results": row}))
-    details = massive(server.url).ticker_details("BRK.B", date(2026, 6, 3))
-    assert details.select("market_cap", "list_date").row(0) == (1.1e12, date(1996, 5, 9))
-    assert server.paths == ["/v3/reference/tickers/BRK.B?date=2026-06-03"]
-
-
-def test_an_unknown_ticker_is_not_found(serve, massive):
-    server = serve(reply_json({"status": "NOT_FOUND", "message": "Ticker not found."}, 404))
-    with pytest.raises(NotFoundError, match="Ticker not found"):
-        massive(server.url).ticker_details("NOPE")
+def test_an_unknown_contract_is_not_found(serve, massive):
+    server = serve(reply_json({"status": "NOT_FOUND", "message": "Contract not found."}, 404))
+    with pytest.raises(NotFoundError, match="Contract not found"):
+        massive(server.url).option_contract("O:NOPE260619C00005000")
 
 
 def test_a_client_shows_no_key(massive):
