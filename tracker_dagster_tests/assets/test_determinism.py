@@ -88,7 +88,7 @@ def test_a_past_day_asks_for_no_live_answer_and_states_its_gap(settled, requests
     assert requests.under(*LIVE) == before
     gaps = settled.rows("collection_gaps", day)
     assert set(gaps["dataset"]) == {"option_chain", "market_last"}
-    assert gaps["reason"].str.contains("not captured while the session ran").all()
+    assert gaps["reason"].str.contains("not captured at the decision time").all()
     for asset in ("option_chain", "market_last"):
         assert not checks(result, asset)["captured_whole"].passed
         assert settled.rows(asset, day).is_empty()
