@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tracker_dagster.assets.plan_limits import gap, refused
 from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
@@ -33,7 +35,7 @@ from tracker_dagster.trading_calendar import (
     last_published_session,
     session_on,
 )
-from tracker_dagster.warehouse import IngestedFile, Unit, WriteResult
+from tracker_dagster.warehouse import IngestedFile, Unit, Write, WriteResult
 
 if TYPE_CHECKING:
     from tracker_dagster.sources.massive.flat_files import FetchedFile
@@ -84,11 +86,18 @@ def write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedRo
 
 
 def _alert_stale_decisions(run: DayRun, table: Table, old: str, new: str) -> None:
-    """Say which decisions rest on a file that the vendor has replaced; they are not taken again."""
+    """Say which decisions rest on a file that the vendor has replaced; they are not taken again.
+
+    A decision rests on every day of the window that it says it read.
+    """
     picks = run.warehouse.read(
         WEEKLY_PICKS, first=run.day, columns=["trade_date", "basis", "inputs"]
+    ).unique(maintain_order=True)
+    stale = picks.filter(
+        pl.Series(
+            [_rests_on(inputs, table, run.day, old) for inputs in picks["inputs"]], dtype=pl.Boolean
+        )
     )
-    stale = picks.filter(pl.col("inputs").str.contains(old, literal=True))
     if stale.is_empty():
         return
     decided = sorted(
@@ -104,6 +113,14 @@ def _alert_stale_decisions(run: DayRun, table: Table, old: str, new: str) -> Non
         f"`tracker run weekly_picks --day DAY` rebuilds one.",
     )
     run.warehouse.replace(ALERTS, alert, {"alert_id": alert["alert_id"][0], "raised_at": run.now})
+
+
+def _rests_on(inputs: str, table: Table, day: date, etag: str) -> bool:
+    """Whether ``inputs`` of a decision name the day of the table, in its window or by the file."""
+    window = json.loads(inputs).get(table.name)
+    if isinstance(window, dict):
+        return bool(window["first"] <= day.isoformat() <= window["last"])
+    return etag in inputs
 
 
 def _file_metadata(dataset: Dataset, fetched: FetchedFile) -> dict[str, object]:
@@ -125,21 +142,35 @@ def _coverage(name: str, wanted: Collection[str], present: Collection[str]) -> C
 @trading_day_asset(
     STOCK_DAY_AGGS,
     group="market",
-    deps=("universe", "massive_flat_files"),
+    deps=("universe", "massive_flat_files", "massive_rest_api"),
     kinds=("s3",),
     checks={"universe_traded": "Every enabled ticker of the universe has a bar."},
 )
 def stock_day_aggs(run: DayRun) -> Outcome:
-    """One file a session from Massive's ``us_stocks_sip/day_aggs_v1``."""
-    fetched = _fetch(run, Dataset.STOCK_DAY)
-    parsed = parse_day_aggs(fetched.csv, run.day)
-    result = write_file(run, STOCK_DAY_AGGS, fetched, parsed)
+    """One file a session from Massive's ``us_stocks_sip/day_aggs_v1``.
+
+    Where the plan has no flat files, or their keys are not set, a past session's bars of the
+    whole market come over REST, in one request.
+    """
+    try:
+        fetched = _fetch(run, Dataset.STOCK_DAY)
+    except (NotEntitledError, MissingKeyError) as error:
+        if run.now < day_file_available_at(run.day):
+            raise
+        rows = run.market.rest.grouped_daily(run.day)
+        frame = STOCK_DAY_AGGS.conform(
+            rows, source=REST, available_at=day_file_available_at(run.day)
+        )
+        unit: Unit = {"trade_date": run.day, "source": REST}
+        result = run.warehouse.replace(STOCK_DAY_AGGS, frame, unit)
+        metadata: dict[str, object] = {"source": REST, "no_day_file": str(error)}
+    else:
+        parsed = parse_day_aggs(fetched.csv, run.day)
+        result, rows = write_file(run, STOCK_DAY_AGGS, fetched, parsed), parsed.frame
+        metadata = _file_metadata(Dataset.STOCK_DAY, fetched)
     tickers = enabled_tickers(run)
-    return Outcome(
-        [result],
-        _file_metadata(Dataset.STOCK_DAY, fetched),
-        [_coverage("universe_traded", tickers, parsed.frame["ticker"].unique())],
-    )
+    coverage = _coverage("universe_traded", tickers, rows["ticker"].unique())
+    return Outcome([result], metadata, [coverage])
 
 
 @trading_day_asset(OPTION_DAY_AGGS, group="market", deps=("massive_flat_files",), kinds=("s3",))
@@ -205,12 +236,16 @@ def bars_1m(run: DayRun) -> Outcome:
             result = write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
             file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
             return _bars_outcome(result, rows, tickers, file)
-    rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
+    try:
+        rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
+    except NotEntitledError as error:
+        return refused(run, BARS_1M, REST, error, "universe_covered", metadata)
     ended = pl.col("start") + timedelta(minutes=1)
     rows = rows.filter(ended <= run.now).with_columns(available_at=ended + run.market.delay)
     frame = BARS_1M.conform(rows, trade_date=run.day, source=REST)
-    result = run.warehouse.replace(
-        BARS_1M, frame, {"trade_date": run.day, "source": REST}, allow_empty=True
+    unit: Unit = {"trade_date": run.day, "source": REST}
+    result, _ = run.warehouse.replace_many(
+        [Write(BARS_1M, frame, unit, allow_empty=True), gap(run, BARS_1M, REST, None)]
     )
     return _bars_outcome(result, rows, tickers, {"source": REST, **metadata})
 

@@ -26,7 +26,11 @@ DATASETS: Mapping[Dataset, Table] = {
     Dataset.INDEX_DAY: INDEX_BARS,
 }
 #: Metadata by which an asset says that it took REST because the file was not to be had.
-_WITHOUT_FILE = {BARS_1M.name: "no_minute_file", INDEX_BARS.name: "no_index_file"}
+_WITHOUT_FILE = {
+    STOCK_DAY_AGGS.name: "no_day_file",
+    BARS_1M.name: "no_minute_file",
+    INDEX_BARS.name: "no_index_file",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from tracker_dagster.schemas.base import (
     OptionTerms,
     Table,
     available_at,
+    count,
     flag,
     instant,
     number,
@@ -48,7 +49,10 @@ class OptionContracts(OptionTerms):
 
 
 class CorporateActions(dy.Schema):
-    """Splits and cash dividends as they were known on a session, from its date to 60 days ahead."""
+    """Splits and cash dividends as they were known on a session.
+
+    Splits of the 380 days before it, which past prices are read with, and both to 60 days ahead.
+    """
 
     trade_date = trade_date()
     ticker = text("ticker", key=True)
@@ -88,6 +92,23 @@ class EarningsCalendar(dy.Schema):
     announced_at = instant("when the date was last announced or changed")
 
 
+class ReferenceCollections(dy.Schema):
+    """That a calendar was asked for and answered as a whole, be it with no rows.
+
+    A calendar without a row of a ticker says "none" only where this says that it is whole.
+    """
+
+    trade_date = trade_date()
+    dataset = text("table that the answer is in", key=True)
+    subject = text("part of it: dividends, splits; * for all", key=True)
+    source = text("feed the answer came from", key=True)
+    available_at = instant(
+        "since when the answer had been as it was; what was decided before cannot tell absence",
+        nullable=False,
+    )
+    rows_count = count("rows it gave", "rows", nullable=False)
+
+
 UNIVERSE = Table(
     "universe",
     Universe,
@@ -124,7 +145,8 @@ CORPORATE_ACTIONS = Table(
     CorporateActions,
     ("trade_date",),
     Kind.MARKET,
-    "Splits and cash dividends of the universe known on the session, up to 60 days ahead.",
+    "Splits and cash dividends of the universe known on the session: up to 60 days ahead, and "
+    "the splits of the 380 days before.",
     made_from=together(
         straight("universe", "ticker"),
         straight(_REST, "ticker", "split_from", "split_to", "cash_amount", "pay_date"),
@@ -152,4 +174,19 @@ EARNINGS_CALENDAR = Table(
     ),
 )
 
-TABLES = (UNIVERSE, OPTION_CONTRACTS, CORPORATE_ACTIONS, EARNINGS_CALENDAR)
+REFERENCE_COLLECTIONS = Table(
+    "reference_collections",
+    ReferenceCollections,
+    ("trade_date", "dataset", "source"),
+    Kind.CAPTURED,
+    "Which reference calendars were answered as a whole, and since when they had been so: tells "
+    "an empty answer from none.",
+)
+
+TABLES = (
+    UNIVERSE,
+    OPTION_CONTRACTS,
+    CORPORATE_ACTIONS,
+    EARNINGS_CALENDAR,
+    REFERENCE_COLLECTIONS,
+)

@@ -230,14 +230,15 @@ def not_evaluated(pick: dict[str, object], basis: str) -> dict[str, str]:
         "volume": ("day_volume", "not in the file", "no trade reported this session"),
         "fft": ("fft_status", "no structure features known", "no structure features known"),
         "fractal": ("fractal_status", "no structure features known", "no structure features known"),
-        "earnings": ("earnings_in_period", "no calendar known", "no calendar known"),
-        "ex_dividend": ("ex_dividend_in_period", "no actions known", "no actions known"),
     }
     reasons = {
         name: (from_file if in_files else from_chain)
         for name, (column, from_file, from_chain) in checks.items()
         if pick.get(column) is None
     }
+    for name in ("earnings", "ex_dividend", "split"):
+        if pick.get(f"{name}_in_period") is None:
+            reasons[name] = str(pick[f"{name}_note"])
     for name in ("fft", "fractal"):
         if pick.get(f"{name}_status") == "insufficient_history":
             reasons[name] = "insufficient_history"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -24,17 +25,53 @@ def known_at(frame: pl.DataFrame, decision_at: datetime, day: date) -> pl.DataFr
     return frame
 
 
-def latest_snapshot(
-    frame: pl.DataFrame | None, decision_at: datetime, day: date, max_age_days: int
-) -> pl.DataFrame | None:
-    """The rows of the latest session of a reference table, or None where it is too old."""
-    if frame is None:
-        return None
-    rows = known_at(frame, decision_at, day)
-    latest = rows["trade_date"].max() if len(rows) else None
-    if not isinstance(latest, date) or (day - latest).days > max_age_days:
-        return None
-    return rows.filter(pl.col("trade_date") == latest)
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What one source of a reference calendar said, as far as it was known at a decision.
+
+    Attributes:
+        rows: each ticker's rows of the latest session that has any.
+        whole_on: the latest session whose answer was known as a whole: a ticker without a row
+            since then has none. None where there is no such session.
+        is_seen: whether the source was asked at all within the age, even if too late.
+    """
+
+    rows: pl.DataFrame
+    whole_on: date | None
+    is_seen: bool
+
+
+def calendar_at(
+    rows: pl.DataFrame,
+    collections: pl.DataFrame | None,
+    decision_at: datetime,
+    day: date,
+    max_age_days: int,
+) -> Calendar:
+    """The calendar that a decision may rest on.
+
+    Args:
+        rows: of one reference table, of any sessions; later ones and unknown ones do not count.
+        collections: rows of reference_collections that tell of it; None where nothing is said
+            about it: then each session that has rows counts as whole.
+        decision_at: what came later is not used.
+        day: session of the decision.
+        max_age_days: older sessions count as none.
+    """
+    oldest = day - timedelta(days=max_age_days)
+    recent = known_at(rows, decision_at, day).filter(pl.col("trade_date") >= oldest)
+    asked = rows if collections is None else collections
+    asked = asked.filter(pl.col("trade_date").is_between(oldest, day))
+    whole_on = known_at(asked, decision_at, day)["trade_date"].max()
+    if isinstance(whole_on, date):
+        recent = recent.filter(pl.col("trade_date") >= whole_on)
+    else:
+        whole_on = None
+    return Calendar(
+        recent.filter(pl.col("trade_date") == pl.col("trade_date").max().over("ticker")),
+        whole_on,
+        is_seen=bool(recent.height or asked.height),
+    )
 
 
 def daily_bars(bars: pl.DataFrame, decision_at: datetime, day: date, before: date) -> pl.DataFrame:

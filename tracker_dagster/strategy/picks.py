@@ -58,6 +58,7 @@ def weekly_picks(
     decision_at: datetime,
     settings: PickSettings | None = None,
     inputs: Mapping[str, object] | None = None,
+    collections: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of weekly_picks on the ``snapshot`` basis, one an enabled ticker.
 
@@ -74,6 +75,8 @@ def weekly_picks(
         decision_at: rows available later are ignored, whatever is passed.
         settings: limits; defaults when None.
         inputs: identities (ETags, slots) of what was read, stored with every row.
+        collections: rows of reference_collections of the last days; None where every session
+            with rows counts as collected whole.
     """
     settings = settings or PickSettings()
     expiry = target_expiry(day, settings)
@@ -83,7 +86,7 @@ def weekly_picks(
     quotes = calls.from_chain(chain, expiry, decision_at, day)
     return _decide(
         tickers, quotes, bars, structure, corporate_actions, earnings,
-        day, expiry, decision_at, "snapshot", settings, inputs or {},
+        day, expiry, decision_at, "snapshot", settings, inputs or {}, collections,
     )  # fmt: skip
 
 
@@ -98,6 +101,7 @@ def weekly_picks_from_day_files(
     decision_at: datetime,
     settings: PickSettings | None = None,
     inputs: Mapping[str, object] | None = None,
+    collections: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of weekly_picks on the ``day_file`` basis.
 
@@ -134,7 +138,7 @@ def weekly_picks_from_day_files(
     quotes = calls.from_day_file(option_bars, expiry, decision_at, session)
     return _decide(
         tickers, quotes, bars, structure, corporate_actions, earnings,
-        day, expiry, decision_at, "day_file", settings, inputs or {},
+        day, expiry, decision_at, "day_file", settings, inputs or {}, collections,
     )  # fmt: skip
 
 
@@ -190,6 +194,7 @@ def _decide(
     basis: str,
     settings: PickSettings,
     inputs: Mapping[str, object],
+    collections: pl.DataFrame | None,
 ) -> pl.DataFrame:
     if tickers.is_empty():
         return WEEKLY_PICKS.empty()
@@ -200,8 +205,10 @@ def _decide(
     tickers = tickers.join(_latest_structure(structure, day, decision_at), on="ticker", how="left")
     age = settings.reference_max_age_days
     for flags in (
-        earnings_flags(tickers, earnings, day, expiry, decision_at, age),
-        corporate_action_flags(tickers, corporate_actions, day, expiry, decision_at, age),
+        earnings_flags(tickers, earnings, day, expiry, decision_at, age, collections),
+        corporate_action_flags(
+            tickers, corporate_actions, day, expiry, decision_at, age, collections
+        ),
     ):
         tickers = tickers.join(flags, on="ticker", how="left")
 
