@@ -33,7 +33,12 @@ from tracker_dagster.schemas.decisions import (
     WEEKLY_PICKS,
 )
 from tracker_dagster.schemas.market import BARS_1M, OPTION_DAY_AGGS, STOCK_DAY_AGGS
-from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, EARNINGS_CALENDAR, UNIVERSE
+from tracker_dagster.schemas.reference import (
+    CORPORATE_ACTIONS,
+    EARNINGS_CALENDAR,
+    REFERENCE_COLLECTIONS,
+    UNIVERSE,
+)
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.strategy.comparison import compare_models
 from tracker_dagster.strategy.picks import weekly_picks as pick_from_chain
@@ -135,6 +140,7 @@ class _Known:
     structure: pl.DataFrame
     corporate_actions: pl.DataFrame | None
     earnings: pl.DataFrame | None
+    collections: pl.DataFrame
 
 
 def _known(run: DayRun, decision_at: datetime) -> _Known:
@@ -148,8 +154,7 @@ def _known(run: DayRun, decision_at: datetime) -> _Known:
     def read(table: Table, since: Any, where: dict[str, Any] | None = None) -> pl.DataFrame:
         return run.warehouse.read(table, as_of=decision_at, first=since, last=run.day, where=where)
 
-    actions = read(CORPORATE_ACTIONS, first, of_tickers)
-    earnings = read(EARNINGS_CALENDAR, last_sessions(yesterday, 5)[0], of_tickers)
+    since = last_sessions(yesterday, 5)[0]
     return _Known(
         tickers=tickers,
         universe=UNIVERSE.conform(members, trade_date=run.day, available_at=decision_at),
@@ -161,8 +166,10 @@ def _known(run: DayRun, decision_at: datetime) -> _Known:
         },
         bars=read(STOCK_DAY_AGGS, first, of_tickers),
         structure=read(STRUCTURE_FEATURES, yesterday, of_tickers),
-        corporate_actions=actions if run.warehouse.row_count(CORPORATE_ACTIONS) else None,
-        earnings=earnings if run.warehouse.row_count(EARNINGS_CALENDAR) else None,
+        corporate_actions=read(CORPORATE_ACTIONS, first, of_tickers),
+        earnings=read(EARNINGS_CALENDAR, since, of_tickers),
+        # Those that came too late as well: they say why a calendar is not known as a whole.
+        collections=run.warehouse.read(REFERENCE_COLLECTIONS, first=since, last=run.day),
     )
 
 
@@ -205,6 +212,7 @@ def _snapshot_picks(run: DayRun, slot: datetime, settings: PickSettings) -> pl.D
             OPTION_CHAIN.name: slot.isoformat(),
             MARKET_LAST.name: price_slot.isoformat() if price_slot else None,
         },
+        known.collections,
     )
 
 
@@ -233,6 +241,7 @@ def _day_file_picks(run: DayRun, decision_at: datetime, settings: PickSettings) 
             **_structure_session(known),
             OPTION_DAY_AGGS.name: _window(yesterday, yesterday),
         },
+        known.collections,
     )
 
 
