@@ -46,7 +46,7 @@ option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
 positions: corporate_actions index_bars ledger stock_day_aggs
 promotions: ledger positions weekly_picks
-stock_day_aggs: massive_flat_files universe
+stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
 summary: contract_health market_last model_compares positions promotions structure_features
     universe weekly_picks
