@@ -11,8 +11,9 @@ from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_as
 from tracker_dagster.ledger.commands import assign_position, close_position, expire_position
 from tracker_dagster.ledger.folds import SETTLEMENT, positions_as_of, positions_on
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
-from tracker_dagster.schemas.decisions import CONTRACT_HEALTH, POSITIONS, STRUCTURE_FEATURES
+from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
 from tracker_dagster.schemas.market import INDEX_BARS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
 from tracker_dagster.schemas.system import LEDGER

@@ -12,7 +12,8 @@ from tracker_dagster.assets.decisions import DAY_FILE, SNAPSHOT
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.commands import open_position
 from tracker_dagster.ledger.events import PositionOpened
-from tracker_dagster.schemas.decisions import OPENINGS, PROMOTIONS, WEEKLY_PICKS
+from tracker_dagster.schemas.book import OPENINGS
+from tracker_dagster.schemas.decisions import PROMOTIONS, WEEKLY_PICKS
 from tracker_dagster.trading_calendar import EASTERN, current_session, session_on
 
 #: Run tag with which the daily job asks for promoted picks to be opened in the paper book.

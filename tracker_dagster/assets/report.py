@@ -14,11 +14,10 @@ from tracker_dagster.reports.summary import (
     without_generation_time,
 )
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS
 from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
 from tracker_dagster.schemas.decisions import (
-    CONTRACT_HEALTH,
     MODEL_COMPARES,
-    POSITIONS,
     PROMOTIONS,
     STRUCTURE_FEATURES,
     SUMMARY,

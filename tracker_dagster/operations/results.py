@@ -13,13 +13,9 @@ from rich.table import Table as RichTable
 
 from tracker_dagster.reports.summary import SECTIONS
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
-from tracker_dagster.schemas.decisions import (
-    CONTRACT_HEALTH,
-    MODEL_COMPARES,
-    PROMOTIONS,
-    WEEKLY_PICKS,
-)
+from tracker_dagster.schemas.decisions import MODEL_COMPARES, PROMOTIONS, WEEKLY_PICKS
 from tracker_dagster.warehouse import Warehouse
 
 NOTHING = "[dim]–[/]"

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.reports.tables import Formats, dollars, markdown_table, percent, score, strike
+from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
 from tracker_dagster.schemas.decisions import (
-    CONTRACT_HEALTH,
     COST_BUCKETS,
     MODEL_COMPARES,
     MODELS,

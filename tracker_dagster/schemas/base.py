@@ -253,6 +253,18 @@ def price(description: str, *, nullable: bool = False) -> dy.Float64:
     return number(description, "USD per share", nullable=nullable, above=0)
 
 
+def choice(
+    options: tuple[str, ...], description: str, *, nullable: bool = False, key: bool = False
+) -> dy.String:
+    """A text column that holds one of ``options``."""
+    return dy.String(
+        nullable=nullable and not key,
+        primary_key=key,
+        regex=f"^({'|'.join(options)})$",
+        description=description,
+    )
+
+
 def flag(description: str, *, nullable: bool = False) -> dy.Bool:
     """A yes or no."""
     return dy.Bool(nullable=nullable, description=description)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tracker_dagster.schemas import captured, decisions, market, reference, system
+from tracker_dagster.schemas import book, captured, decisions, market, reference, system
 from tracker_dagster.schemas.base import Table
 
 
@@ -19,5 +19,5 @@ def _by_name(*rooms: tuple[Table, ...]) -> Mapping[str, Table]:
 
 #: Every table by name, in the order of the documentation.
 TABLES: Mapping[str, Table] = _by_name(
-    market.TABLES, reference.TABLES, captured.TABLES, decisions.TABLES, system.TABLES
+    market.TABLES, reference.TABLES, captured.TABLES, decisions.TABLES, book.TABLES, system.TABLES
 )

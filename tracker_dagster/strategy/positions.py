@@ -11,7 +11,7 @@ import polars as pl
 
 from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.returns import adjust_for_splits
-from tracker_dagster.schemas.decisions import CONTRACT_HEALTH
+from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.strategy.known import daily_bars, known_at
 from tracker_dagster.strategy.settings import HealthSettings
 

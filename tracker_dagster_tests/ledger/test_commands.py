@@ -16,7 +16,7 @@ from tracker_dagster.ledger.commands import (
     sync_universe,
 )
 from tracker_dagster.ledger.folds import positions_as_of, universe_as_of
-from tracker_dagster.schemas.decisions import POSITIONS
+from tracker_dagster.schemas.book import POSITIONS
 from tracker_dagster.schemas.reference import UNIVERSE
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.seed_files import seed_file

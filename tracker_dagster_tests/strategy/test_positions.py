@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tracker_dagster.schemas.book import CONTRACT_HEALTH, RECOMMENDATIONS
 from tracker_dagster.schemas.captured import OPTION_CHAIN
-from tracker_dagster.schemas.decisions import CONTRACT_HEALTH, RECOMMENDATIONS, STRUCTURE_FEATURES
+from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
 from tracker_dagster.strategy.positions import contract_health
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT

@@ -11,8 +11,9 @@ import polars as pl
 from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.black_scholes import call_delta, years_to_expiry
 from tracker_dagster.instruments import build_option_symbol
+from tracker_dagster.schemas.book import POSITIONS
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
-from tracker_dagster.schemas.decisions import POSITIONS, STRUCTURE_FEATURES
+from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
 from tracker_dagster.schemas.market import OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, EARNINGS_CALENDAR, UNIVERSE
 
