@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
 from tracker_dagster.reports.tables import Formats, dollars, markdown_table, percent, score, strike
+from tracker_dagster.reports.universe_status import universe_status
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
-from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
 from tracker_dagster.schemas.decisions import (
     COST_BUCKETS,
     MODEL_COMPARES,
     MODELS,
     PROMOTIONS,
-    STRUCTURE_FEATURES,
     SUMMARY,
     WEEKLY_PICKS,
 )
-from tracker_dagster.schemas.reference import UNIVERSE
 
 SECTIONS = (
     "Header",
@@ -115,7 +113,7 @@ def render_summary(
     picked = picks.filter(pl.col("status") == "picked")
     bodies = (
         _header(day, decision_at, basis, seed, db_path, generated_at),
-        _universe_status(universe, prices, structure, picks, gaps, basis, notes),
+        universe_status(universe, prices, structure, picks, gaps, basis, notes),
         _buckets(picks, picked, rows_per_bucket),
         _safest(picked),
         _premium_leaders(picked),
@@ -187,79 +185,6 @@ def _header(
             f"- Basis: {bases.get(basis or '', 'none yet')}",
         ]
     )
-
-
-def _universe_status(
-    universe: pl.DataFrame | None,
-    prices: pl.DataFrame | None,
-    structure: pl.DataFrame | None,
-    picks: pl.DataFrame,
-    gaps: pl.DataFrame | None,
-    basis: str | None,
-    notes: Sequence[str],
-) -> str:
-    enabled = None if universe is None else sorted(universe.filter(pl.col("enabled"))["ticker"])
-    lines = [f"- Tickers in universe (enabled): {_count_or_unread(enabled, UNIVERSE.name)}"]
-    missing = None if enabled is None or prices is None else _missing_prices(enabled, prices)
-    lines.append(
-        f"- Tickers missing price in market_last: {_count_or_unread(missing, MARKET_LAST.name)}"
-    )
-    if missing:
-        lines += [f"  - {reason}: {', '.join(names)}" for reason, names in by_reason(missing)]
-    for limit in (120, 390):
-        enough = None
-        if structure is not None:
-            rows = (
-                structure if enabled is None else structure.filter(pl.col("ticker").is_in(enabled))
-            )
-            enough = rows.filter(pl.col("bars_1m_count") >= limit)
-        known = _count_or_unread(enough, STRUCTURE_FEATURES.name)
-        lines.append(f"- Tickers with at least {limit} one-minute bars: {known}")
-    lines += _gates_not_evaluated(picks)
-    if gaps is not None and len(gaps):
-        counts = gaps.group_by("dataset", "reason").len().sort("dataset", "reason")
-        lines += [
-            f"- Gap in {dataset}: {reason} ({count})" for dataset, reason, count in counts.rows()
-        ]
-    if gaps is None or gaps.is_empty():
-        known = "none" if gaps is not None else _count_or_unread(gaps, COLLECTION_GAPS.name)
-        lines.append(f"- Captures that were due and are missing: {known}")
-    if basis == "day_file":
-        lines.append("- Premiums are closes of the session before, not quotes one could trade on")
-    return "\n".join([*lines, *(f"- {note}" for note in notes)])
-
-
-def _count_or_unread(found: Sized | None, table: str) -> str:
-    return f"not known ({table} was not read)" if found is None else f"{len(found)}"
-
-
-def _missing_prices(enabled: Sequence[str], prices: pl.DataFrame) -> dict[str, str]:
-    last = prices.sort("ticker", "slot").unique("ticker", keep="last", maintain_order=True)
-    known = {row["ticker"]: row for row in last.iter_rows(named=True)}
-    return {
-        ticker: known[ticker]["status"] if ticker in known else "not captured"
-        for ticker in enabled
-        if ticker not in known or known[ticker]["price"] is None
-    }
-
-
-def by_reason(missing: dict[str, str]) -> list[tuple[str, list[str]]]:
-    """Reasons in order, each with its tickers."""
-    return [
-        (reason, sorted(ticker for ticker, why in missing.items() if why == reason))
-        for reason in sorted(set(missing.values()))
-    ]
-
-
-def _gates_not_evaluated(picks: pl.DataFrame) -> list[str]:
-    counts: Counter[tuple[str, str]] = Counter()
-    for text in picks.filter(pl.col("status") == "picked")["gates_not_evaluated"]:
-        counts.update(json.loads(text).items())
-    if not counts:
-        return ["- Gates not evaluated: none"] if len(picks) else []
-    lines = ["- Gates not evaluated (picks they could not check):"]
-    lines += [f"  - {gate}: {count}, {why}" for (gate, why), count in sorted(counts.items())]
-    return lines
 
 
 def _table(rows: pl.DataFrame, columns: Sequence[str]) -> str:
