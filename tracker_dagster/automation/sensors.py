@@ -14,7 +14,7 @@ from tracker_dagster.automation import jobs
 from tracker_dagster.automation.alerts import failure_alert
 from tracker_dagster.automation.due_files import due_files
 from tracker_dagster.automation.orphans import fail_orphaned_runs
-from tracker_dagster.automation.turnstile import daily_is_running
+from tracker_dagster.automation.turnstile import UNFINISHED, busy_with_daily
 from tracker_dagster.resources import (
     NOW_TAG,
     SLOT_TAG,
@@ -45,20 +45,13 @@ FILE_LOOK_BACK = 6
 FILE_ATTEMPTS = 3
 #: Run tag that names the files (keys and ETags) a run was launched for.
 FILES_TAG = "tracker/files"
-_UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 _OFF = "Off until you turn it on here or with `tracker up --automation`."
 
 
 def _active_run(instance: dg.DagsterInstance, job: str) -> str | None:
     """Id of an unfinished run of the job, if there is one."""
     records = instance.get_run_records(
-        dg.RunsFilter(job_name=job, statuses=list(_UNFINISHED)), limit=1
+        dg.RunsFilter(job_name=job, statuses=list(UNFINISHED)), limit=1
     )
     return records[0].dagster_run.run_id if records else None
 
@@ -101,7 +94,7 @@ def _market_hours(
     *,
     chains: bool,
 ) -> dg.RunRequest | dg.SkipReason:
-    fail_orphaned_runs(context.instance)
+    busy = busy_with_daily(context.instance, knobs.run_dir)
     try:
         now = clock.now()
     except SourceError as error:
@@ -109,8 +102,8 @@ def _market_hours(
     day = trading_date(now)
     if not is_session(day):
         return dg.SkipReason(f"{day} is not a trading session")
-    if daily_is_running(knobs.run_dir):
-        return dg.SkipReason("`tracker daily` is running")
+    if busy is not None:
+        return dg.SkipReason(busy)
     slots = chain_slots(day) if chains else capture_slots(day, minutes)
     return slot_request(context.instance, job, slots, timedelta(minutes=minutes), now)
 

@@ -1,19 +1,39 @@
-"""Whose turn `tracker daily` is: one holder of ``daily.lock``, freed by the kernel at its death."""
+"""Whose turn the daily decisions are: one command by a lock file, one run by Dagster's records.
+
+The lock is freed by the kernel when its holder dies; a run whose process died is reported as
+failed. A scheduled run holds no lock: each side looks for the other's.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import dagster as dg
+
+from tracker_dagster.automation.jobs import LANE_TAG
+from tracker_dagster.automation.orphans import fail_orphaned_runs
 
 LOCK_NAME = "daily.lock"
 
 
+UNDER_WAY = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+UNFINISHED = (dg.DagsterRunStatus.QUEUED, *UNDER_WAY)
+#: Seconds between two looks at a run that is waited for.
+_PAUSE = 1.0
+
+
 class BusyError(RuntimeError):
-    """Another process holds the lock and the caller would not wait."""
+    """Another daily is under way and the caller would not wait."""
 
 
 def _holder(descriptor: int) -> str:
@@ -67,6 +87,60 @@ def daily_lock(
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def daily_run(
+    instance: dg.DagsterInstance, statuses: Sequence[dg.DagsterRunStatus] = UNFINISHED
+) -> str | None:
+    """Id of a run of the `daily` lane in one of the states, if there is one."""
+    filters = dg.RunsFilter(tags={LANE_TAG: "daily"}, statuses=list(statuses))
+    records = instance.get_run_records(filters, limit=1)
+    return records[0].dagster_run.run_id if records else None
+
+
+def await_daily_run(
+    instance: dg.DagsterInstance, *, wait: bool, on_wait: Callable[[str], None] | None = None
+) -> bool:
+    """Return when no daily run is under way, one that was started elsewhere included.
+
+    A run in the queue is not waited for: the instance lets only one run of the lane out of it at a
+    time, and without Dagster's daemon it would never leave it.
+
+    Args:
+        instance: Dagster's instance.
+        wait: whether to wait for a run.
+        on_wait: told once which run it is, before waiting.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        BusyError: one is under way and ``wait`` is False.
+    """
+    waited = False
+    while True:
+        fail_orphaned_runs(instance)
+        run_id = daily_run(instance, UNDER_WAY)
+        if run_id is None:
+            return waited
+        if not wait:
+            raise BusyError(f"a daily run is already under way (run {run_id[:8]})")
+        if not waited and on_wait is not None:
+            on_wait(f"run {run_id[:8]}")
+        waited = True
+        time.sleep(_PAUSE)
+
+
+def busy_with_daily(instance: dg.DagsterInstance, run_dir: Path) -> str | None:
+    """Why the automation must keep still: a `tracker daily` or a daily run; None when it need not.
+
+    Runs whose process has died are reported first, else they would be waited for.
+    """
+    fail_orphaned_runs(instance)
+    if daily_is_running(run_dir):
+        return "`tracker daily` is running"
+    run_id = daily_run(instance)
+    return f"daily run {run_id[:8]} is not finished" if run_id else None
 
 
 def daily_is_running(run_dir: Path) -> bool:

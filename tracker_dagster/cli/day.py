@@ -100,9 +100,10 @@ def replay(
     """
     choice = choice_or_exit(seed, lane, top_n)
     with opened_workplace() as place:
-        from tracker_dagster.automation.turnstile import daily_lock
+        from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
         from tracker_dagster.operations.simulation import replay as run_replay
 
         with daily_lock(place.settings.run_dir, wait=False):
+            await_daily_run(place.instance, wait=False)
             days = run_replay(place, first, last, choice)
         console.print(f"[green]{len(days)} sessions were lived through[/]", highlight=False)

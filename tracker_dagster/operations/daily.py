@@ -8,7 +8,7 @@ import dagster as dg
 
 from tracker_dagster.automation.due_files import due_files
 from tracker_dagster.automation.jobs import DAY_FILES
-from tracker_dagster.automation.turnstile import daily_lock
+from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
 from tracker_dagster.ledger.commands import sync_universe
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.runs import RunReport
@@ -104,19 +104,23 @@ def daily(
         The session.
 
     Raises:
-        BusyError: another ``daily`` is running and ``wait`` is False.
+        BusyError: another ``daily`` is running, or a scheduled one, and ``wait`` is False.
         RunFailedError: a step failed.
     """
 
     def waiting(holder: str) -> None:
-        place.console.print(f"waiting: `tracker daily` is already running ({holder})")
+        place.console.print(f"waiting: another daily is already running ({holder})")
 
     with daily_lock(place.settings.run_dir, wait=wait, on_wait=waiting):
+        await_daily_run(place.instance, wait=wait, on_wait=waiting)
         now = place.now()
         session = session_of(day, now)
         place.console.print(sync(place, now), highlight=False)
         caught_up = catch_up(place, now, history or place.settings.history_sessions)
         assets = job_assets(place.definitions, "daily")
+        # The schedule may have started one while the files were read.
+        if await_daily_run(place.instance, wait=wait, on_wait=waiting):
+            now = place.now()
         report = place.run(
             f"daily {session}",
             "daily",

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 _SHOWN_ABSENT = 3
 _SHOWN_SIZE = 2**16
+#: Columns of the output when nobody looks at it: in a file or a pipe no name may be cut.
+_WIDE = 140
 
 
 def print_status(settings: Settings, console: Console) -> None:
     """Print how the place stands. Works without a market; ages are then left out."""
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
     if not settings.database.exists():
         console.print(
             f"nothing is here yet ({settings.database}): run `tracker demo` or `tracker daily`",

@@ -9,15 +9,43 @@ import pytest
 from tracker_dagster import trading_calendar as cal
 from tracker_dagster.assets.partitions import TRADING_DAYS
 from tracker_dagster.automation import sensors
-from tracker_dagster.automation.schedules import daily_after_close
-from tracker_dagster.resources import SLOT_TAG
+from tracker_dagster.automation.schedules import daily_after_close, daily_request
+from tracker_dagster.automation.turnstile import daily_lock
+from tracker_dagster.resources import SLOT_TAG, Knobs
+from tracker_dagster.settings import Settings
+from tracker_dagster_tests.automation.runs import run_in
 
 ET = ZoneInfo("America/New_York")
 
 
-def tick(moment):
-    context = dg.build_schedule_context(scheduled_execution_time=moment)
-    return daily_after_close(context)
+CLOSED = datetime(2026, 11, 20, 16, 20, tzinfo=ET)
+
+
+@pytest.fixture
+def tick(tmp_path):
+    """What the daily schedule answers at a moment."""
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def answer(moment):
+            return daily_request(instance, tmp_path, moment)
+
+        answer.instance, answer.run_dir = instance, tmp_path
+        yield answer
+
+
+def test_the_schedule_asks_with_the_instance_and_folder_of_its_place(tmp_path):
+    knobs = Knobs.from_settings(Settings(data_dir=tmp_path))
+    with dg.DagsterInstance.local_temp(
+        str(tmp_path), {"telemetry": {"enabled": False}}
+    ) as instance:
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=CLOSED, resources={"knobs": knobs}
+        )
+        assert daily_after_close(context).partition_key == "2026-11-20"
+        with daily_lock(knobs.run_dir, wait=False):
+            assert isinstance(daily_after_close(context), dg.SkipReason)
+        run_in(instance, dg.DagsterRunStatus.QUEUED, tracker__lane="daily")
+        assert isinstance(daily_after_close(context), dg.SkipReason)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +60,7 @@ def tick(moment):
         (datetime(2026, 3, 9, 16, 20, tzinfo=ET), "2026-03-09"),  # first after the clocks changed
     ],
 )
-def test_daily_runs_once_after_each_close(moment, partition):
+def test_daily_runs_once_after_each_close(tick, moment, partition):
     answer = tick(moment)
     if partition is None:
         assert isinstance(answer, dg.SkipReason)
@@ -40,7 +68,30 @@ def test_daily_runs_once_after_each_close(moment, partition):
         assert answer.partition_key == partition
 
 
-def test_every_hour_of_a_year_asks_only_for_sessions_that_have_begun():
+def test_the_schedule_keeps_still_while_tracker_daily_works(tick):
+    with daily_lock(tick.run_dir, wait=False):
+        assert "`tracker daily`" in tick(CLOSED).skip_message
+        # Nor is it too late a quarter of an hour after.
+        waiting = tick(CLOSED + timedelta(minutes=15))
+        assert "`tracker daily`" in waiting.skip_message
+    assert tick(CLOSED + timedelta(minutes=30)).partition_key == "2026-11-20"
+    assert isinstance(tick(CLOSED + timedelta(minutes=45)), dg.SkipReason)
+
+
+def test_the_schedule_asks_for_the_same_run_at_each_of_its_ticks(tick):
+    ticks = [tick(CLOSED + timedelta(minutes=late)) for late in (0, 15, 30)]
+    assert len({request.run_key for request in ticks}) == 1
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+def test_the_schedule_keeps_still_while_a_daily_run_is_unfinished(tick, status):
+    run = run_in(tick.instance, status, tracker__lane="daily")
+    assert run.run_id[:8] in tick(CLOSED).skip_message
+    tick.instance.report_run_canceled(run)
+    assert isinstance(tick(CLOSED), dg.RunRequest)
+
+
+def test_every_hour_of_a_year_asks_only_for_sessions_that_have_begun(tick):
     """All ticks of the schedule and of both market-hours sensors, each hour of 2026 and 2027."""
     instance = dg.DagsterInstance.ephemeral()
     asked = set()
