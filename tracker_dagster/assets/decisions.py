@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -16,14 +16,13 @@ import polars as pl
 
 from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
-from tracker_dagster.assets.acted_on import Request, require_request_acted_on
+from tracker_dagster.assets.acted_on import Request, acted_on_request, require_request_acted_on
 from tracker_dagster.assets.universe import enabled_at, members_at
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.ledger.folds import positions_on
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.model_compare import model_compare_report
-from tracker_dagster.resources import Knobs
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import (
@@ -61,18 +60,18 @@ HISTORY_SESSIONS = 253
 
 
 class DecisionConfig(dg.Config):
-    """What a person may ask of one run; the settings' values where null."""
+    """What a person may ask of one run; null where nothing in particular."""
 
     seed: float | None = None
     lane: str | None = None
     top_n: int | None = None
 
-    def resolved(self, knobs: Knobs) -> tuple[float, str, int]:
-        """Seed, lane and number of promotions of this run."""
-        return (
-            knobs.seed if self.seed is None else self.seed,
-            self.lane or knobs.lane,
-            knobs.top_n if self.top_n is None else self.top_n,
+    def request(self, otherwise: Request) -> Request:
+        """Seed, lane and number of promotions of this run; ``otherwise`` where none is asked."""
+        return Request(
+            otherwise.seed if self.seed is None else self.seed,
+            self.lane or otherwise.lane,
+            otherwise.top_n if self.top_n is None else self.top_n,
         )
 
 
@@ -331,6 +330,19 @@ def preferred_picks(run: DayRun) -> pl.DataFrame:
     return picks
 
 
+def requested(run: DayRun) -> Request:
+    """What the run asks for; else what the day's decision was acted on with; else the settings'.
+
+    So a day made again rests on what its book rests on, even after the settings have changed.
+    """
+    picks = preferred_picks(run)
+    acted_on = None
+    if picks.height:
+        acted_on = acted_on_request(run.warehouse, run.day, picks["decision_at"][0])
+    usual = Request(run.knobs.seed, run.knobs.lane, run.knobs.top_n)
+    return DecisionConfig(**run.config).request(acted_on or usual)
+
+
 def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
     """Positions held when the decision was taken; what it opened itself does not count.
 
@@ -371,19 +383,17 @@ def promotions(run: DayRun) -> Outcome:
     Once positions were opened on a decision, it is not decided again with another seed, lane or
     number: the log says what the book rests on.
     """
-    config = DecisionConfig(**run.config)
-    seed, lane, top_n = config.resolved(run.knobs)
+    asked = requested(run)
 
     def decide(picks: pl.DataFrame, held: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-        asked = Request(seed, lane, top_n)
         require_request_acted_on(run.warehouse, run.day, picks["decision_at"][0], asked)
-        return promote(picks, held, seed, lane, top_n, universe=members)
+        return promote(picks, held, asked.seed, asked.lane, asked.top_n, universe=members)
 
     outcome, frame = _decided(run, PROMOTIONS, decide)
     promoted = frame.filter(pl.col("decision") == "promote")
     reasons = dict(frame["reason"].value_counts(sort=True).iter_rows())
     return outcome.with_metadata(
-        seed=seed, lane=lane, top_n=top_n, promoted=list(promoted["ticker"]), reasons=reasons
+        **asdict(asked), promoted=list(promoted["ticker"]), reasons=reasons
     )
 
 
@@ -396,7 +406,7 @@ def promotions(run: DayRun) -> Outcome:
 def model_compares(run: DayRun) -> Outcome:
     """What baseline, gated and weighted would decide over the same candidates."""
     config = DecisionConfig(**run.config)
-    seed = config.resolved(run.knobs)[0]
+    seed = requested(run).seed
     top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
     outcome, frame = _decided(
         run,

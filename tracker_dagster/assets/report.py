@@ -5,7 +5,12 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
-from tracker_dagster.assets.decisions import DecisionConfig, decision_slot, preferred_picks
+from tracker_dagster.assets.decisions import (
+    DecisionConfig,
+    decision_slot,
+    preferred_picks,
+    requested,
+)
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.summary import (
@@ -14,7 +19,7 @@ from tracker_dagster.reports.summary import (
     without_generation_time,
 )
 from tracker_dagster.schemas.base import Table
-from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS
+from tracker_dagster.schemas.book import CONTRACT_HEALTH, OPENINGS, POSITIONS
 from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
 from tracker_dagster.schemas.decisions import (
     MODEL_COMPARES,
@@ -42,6 +47,7 @@ def _shown_database(run: DayRun) -> str:
         "weekly_picks",
         "promotions",
         "positions",
+        "openings",
         "contract_health",
         "model_compares",
     ),
@@ -51,7 +57,8 @@ def _shown_database(run: DayRun) -> str:
 )
 def summary(run: DayRun) -> Outcome:
     """``data/reports/DATE/summary.md`` and, for the latest session, ``data/reports/summary.md``."""
-    seed, lane, _ = DecisionConfig(**run.config).resolved(run.knobs)
+    asked = requested(run)
+    seed, lane = asked.seed, asked.lane
     picks = preferred_picks(run)
     basis = picks["basis"][0] if picks.height else None
     decision_at = picks["decision_at"][0] if picks.height else None
@@ -82,7 +89,8 @@ def summary(run: DayRun) -> Outcome:
         health=health,
         compares=of_decision(MODEL_COMPARES),
         gaps=of_day(COLLECTION_GAPS),
-        open_positions=of_day(POSITIONS, status="OPEN").height,
+        open_positions=of_day(POSITIONS, status="OPEN").height
+        + of_day(OPENINGS).filter(pl.col("status") != "refused").height,
     )
     paths = write_dated(run.knobs.reports_dir, run.day, markdown)
     picked = picks.filter(pl.col("status") == "picked").height

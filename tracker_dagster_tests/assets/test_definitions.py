@@ -48,8 +48,8 @@ positions: corporate_actions index_bars ledger stock_day_aggs
 promotions: ledger positions weekly_picks
 stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
-summary: contract_health market_last model_compares positions promotions structure_features
-    universe weekly_picks
+summary: contract_health market_last model_compares openings positions promotions
+    structure_features universe weekly_picks
 universe: ledger
 weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs
     stock_day_aggs structure_features universe
