@@ -103,6 +103,8 @@ STOCK_DAY_AGGS = Table(
     made_from=together(
         straight(_FILE, "ticker", *_PRICES, "volume", "transactions"),
         straight(_FILE, trade_date="window_start"),
+        _REST_PRICES,
+        straight(_REST, ticker="T", trade_date="t", volume="v", transactions="n"),
     ),
 )
 OPTION_DAY_AGGS = Table(
