@@ -80,15 +80,18 @@ def test_a_file_that_was_read_is_not_due_until_it_is_replaced(market, warehouse)
         assert days_by_table(replaced) == {"stock_day_aggs": [DAYS[1]]}
 
 
-def test_a_file_outside_the_plan_is_asked_for_once(market, warehouse):
+@pytest.mark.parametrize(
+    ("table", "flag"), [(BARS_1M, "no_minute_file"), (STOCK_DAY_AGGS, "no_day_file")]
+)
+def test_a_file_outside_the_plan_is_asked_for_once(market, warehouse, table, flag):
     with dg.DagsterInstance.ephemeral() as instance:
-        for day, metadata in ((DAYS[0], {"no_minute_file": "not entitled"}), (DAYS[1], {})):
+        for day, metadata in ((DAYS[0], {flag: "not entitled"}), (DAYS[1], {})):
             instance.report_runless_asset_event(
-                dg.AssetMaterialization(BARS_1M.name, partition=str(day), metadata=metadata)
+                dg.AssetMaterialization(table.name, partition=str(day), metadata=metadata)
             )
         due = days_by_table(due_files(market, warehouse, instance, DAYS))
     # The second came over REST while its session ran: its file is still wanted.
-    assert due["bars_1m"] == DAYS[1:]
+    assert due[table.name] == DAYS[1:]
 
 
 def test_nothing_is_asked_of_the_vendor_for_no_days(tmp_path, warehouse):
