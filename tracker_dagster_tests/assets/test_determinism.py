@@ -6,6 +6,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from tracker_dagster.ledger.commands import disable, enable
 from tracker_dagster_tests.assets.place import (
     DAY,
     NOW,
@@ -47,6 +48,25 @@ def test_a_day_done_again_changes_no_byte_of_any_row(settled):
     assert first.success
     assert settled.content() == before
     assert summary(settled) == report
+
+
+@pytest.mark.parametrize("switch", [disable, enable])
+def test_a_past_day_is_not_decided_anew_by_what_came_after_it(settled, sim, switch):
+    """A ticker is switched after the decisions, and the vendor's clock is a day further on."""
+    decisions = ("structure_features", "weekly_picks")
+    before = {name: settled.rows(name, TODAY) for name in decisions}
+    ticker = "SOFI" if switch is disable else "WFC"
+    decided = ticker in before["weekly_picks"]["ticker"].to_list()
+    assert decided is (switch is disable)
+    assert switch(settled.warehouse, ticker, NOW + timedelta(minutes=5), actor="test")
+    sim.set_clock(NOW + timedelta(days=1))
+    try:
+        assert settled.run(["universe", *decisions], TODAY).success
+    finally:
+        sim.set_clock(NOW)
+    after = {name: settled.rows(name, TODAY) for name in decisions}
+    for name in decisions:
+        assert after[name].equals(before[name]), name
 
 
 def test_the_same_rows_have_the_same_data_version(settled):
