@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -85,9 +85,3 @@ class FolderMarket(MarketData):
     def flat_files(self) -> FlatFiles:
         """The folder."""
         return FolderFiles(self.folder)
-
-
-def remove(folder: Path, days: Sequence[date]) -> None:
-    """Delete the files of ``days``."""
-    for day in days:
-        (folder / f"{day}.csv.gz").unlink()
