@@ -14,6 +14,7 @@ from tracker_dagster.assets import (
     decisions,
     external,
     openings,
+    picks,
     reference,
     report,
     universe,
@@ -37,7 +38,7 @@ def build_defs(
         assets=[
             *external.ALL,
             *dg.load_assets_from_modules(
-                [universe, reference, day_files, captures, decisions, openings, book, report]
+                [universe, reference, day_files, captures, picks, decisions, openings, book, report]
             ),
         ],
         jobs=[*jobs.ALL, *housekeeping.JOBS],

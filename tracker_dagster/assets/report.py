@@ -7,10 +7,10 @@ import polars as pl
 
 from tracker_dagster.assets.decisions import (
     DecisionConfig,
-    decision_slot,
     preferred_picks,
     requested,
 )
+from tracker_dagster.assets.picks import decision_slot
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.summary import (
