@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.runs.sqlite import SqliteRunStorage
 
 from tracker_dagster.resources import HOST_TAG, PID_TAG, inherited
 
@@ -87,6 +86,9 @@ def fail_orphaned_runs(
     Returns:
         Ids of the runs that were reported.
     """
+    # Imported here: Dagster's storages double the time that loading the graph takes.
+    from dagster._core.storage.runs.sqlite import SqliteRunStorage
+
     name = host or socket.gethostname()
     failed = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(_MAY_BE_ORPHANED))):
