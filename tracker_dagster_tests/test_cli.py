@@ -17,9 +17,9 @@ from tracker_dagster.reports.summary import SECTIONS
 from tracker_dagster.schemas.decisions import LANES
 
 COMMANDS = (
-    "add", "backfill", "compare", "daily", "demo", "disable", "enable", "env-check", "init",
-    "monitor", "open", "picker", "promote", "replay", "run", "sim", "smoke", "status", "summary",
-    "sync-universe", "up",
+    "add", "backfill", "close", "compare", "daily", "demo", "disable", "enable", "env-check",
+    "init", "monitor", "open", "picker", "promote", "replay", "run", "sim", "smoke", "status",
+    "summary", "sync-universe", "up",
 )  # fmt: skip
 HEAVY = ("dagster", "polars", "duckdb", "numpy", "boto3", "dataframely", "requests")
 #: Friday 2025-06-13, ten minutes before the close.
@@ -98,6 +98,8 @@ def test_help_lists_the_lanes_there_are(tmp_path):
         (["run", "bars_1m", "--from", "2025-06-09"], "belong together"),
         (["daily", "--seed", "-5"], "--seed"),
         (["open", "O:AAPL250613C00200000", "-q", "0"], "cannot be 0"),
+        (["close", "abc"], "--price"),
+        (["close", "abc", "--price", "1", "--at", "noon"], "--at"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -217,14 +219,19 @@ def test_daily_prints_what_it_promoted_and_why(place):
         assert re.search(rf"{ticker} .*{symbol} .*{reason}", done.stdout)
 
 
-def test_promote_decides_again_with_another_seed_and_opens_nothing(place):
+def test_promote_shows_again_what_was_acted_on_and_decides_nothing_else(place):
     home, extra, _ = place
-    before = _rows(home, "SELECT count(*) FROM ledger WHERE kind = 'position_opened'")
-    done = tracker(home, "promote", "--seed", "10", "--lane", "ALL", **extra)
-    assert done.returncode == 0
-    assert "Nothing was promoted" in done.stdout
-    assert _rows(home, "SELECT DISTINCT seed FROM promotions WHERE basis = 'snapshot'") == [(10.0,)]
-    assert _rows(home, "SELECT count(*) FROM ledger WHERE kind = 'position_opened'") == before
+    everything = "SELECT * FROM promotions ORDER BY ALL"
+    opened = "SELECT * FROM ledger WHERE kind = 'position_opened' ORDER BY ALL"
+    before = _rows(home, everything), _rows(home, opened)
+    again = tracker(home, "promote", **extra)
+    assert again.returncode == 0
+    assert re.search(r"Promoted 2025-06-13 \(seed 90,000, lane ALL, top 3\)", again.stdout)
+    other = tracker(home, "promote", "--seed", "10", "--lane", "ALL", **extra)
+    assert other.returncode == 1
+    told = " ".join((other.stdout + other.stderr).split())
+    assert "as promoted with seed 90,000.00, lane ALL, top 3" in told
+    assert (_rows(home, everything), _rows(home, opened)) == before
 
 
 def test_open_records_a_position_once(place):
@@ -241,6 +248,33 @@ def test_open_records_a_position_once(place):
     assert "was open already" in again.stdout
     opened = _rows(home, f"SELECT count(*) FROM ledger WHERE payload LIKE '%{symbol}%'")
     assert opened == [(1,)]
+
+
+def test_close_ends_the_position_that_status_lists(place):
+    home, extra, _ = place
+    (symbol, bid) = _rows(
+        home,
+        "SELECT symbol, bid FROM option_chain WHERE underlying = 'HOOD' AND \"right\" = 'C' "
+        "AND bid > 0.5 ORDER BY symbol",
+    )[0]
+    ((stock,),) = _rows(home, "SELECT DISTINCT price FROM market_last WHERE ticker = 'HOOD'")
+    assert tracker(home, "open", symbol, "--stock-basis", "50", **extra).returncode == 0
+    listed = tracker(home, "status", **extra).stdout
+    position = re.search(rf"([0-9a-f]{{12}}) │ paper +│ {symbol}", listed)[1]
+    assert position in tracker(home, "monitor", **extra).stdout
+    early = tracker(home, "close", position, "--price", "0.25", "--at", "2025-06-12T10:00", **extra)
+    assert (early.returncode, "was not open before" in early.stderr) == (2, True), early.stderr
+    late = tracker(home, "close", position, "--price", "0.25", "--at", "2025-06-13T15:59", **extra)
+    assert (late.returncode, "still to come" in late.stderr) == (2, True)
+    closed = tracker(home, "close", position, "--price", "0.25", "--fees", "0.65", **extra)
+    assert closed.returncode == 0, closed.stderr
+    result = 100 * (bid - 0.25 + stock - 50) - 0.65
+    assert f"closed -1 {symbol} at 0.25, stock sold at {stock:.2f}: {result:+,.2f} USD" in (
+        closed.stdout
+    )
+    again = tracker(home, "close", position, "--price", "0.25", **extra)
+    assert (again.returncode, "no open position begins with" in again.stderr) == (2, True)
+    assert position not in tracker(home, "status", **extra).stdout
 
 
 def test_status_shows_the_tables_and_that_automation_is_off(place):

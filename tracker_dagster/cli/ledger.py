@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated
 
 import typer
@@ -58,6 +58,63 @@ def open_command(
                 + f" ({order.account}, {opened.recorded.event_id[:12]})",
                 highlight=False,
             )
+
+
+def _moment(text: str) -> datetime:
+    from tracker_dagster.trading_calendar import EASTERN
+
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=EASTERN)
+
+
+@app.command("close", rich_help_panel="Ledger")
+def close_command(
+    position: Annotated[
+        str,
+        typer.Argument(
+            metavar="POSITION_ID",
+            help="The position, or the beginning of its id as `tracker status` shows it.",
+        ),
+    ],
+    price: Annotated[float, typer.Option(min=0, help="Premium a share.")],
+    stock_price: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, help="What a share of a covered call was sold for; the last by default."
+        ),
+    ] = None,
+    fees: Annotated[float, typer.Option(min=0, help="Fees, in dollars.")] = 0.0,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_moment,
+            metavar="TIME",
+            help="When it was closed, like 2026-06-05T15:40 (Eastern). [default: now]",
+        ),
+    ] = None,
+) -> None:
+    """Record that an open position was closed, both legs of a covered call. No broker is asked."""
+    with opened_workplace() as place:
+        from tracker_dagster.operations.positions import close_order
+
+        closed = close_order(
+            place.warehouse,
+            position,
+            price,
+            place.now(),
+            actor="cli",
+            stock_price=stock_price,
+            fees=fees,
+            at=at,
+        )
+        result = closed.realised_pnl
+        console.print(
+            f"closed {closed.quantity:+d} {closed.symbol} at {closed.price:.2f}"
+            + (f", stock sold at {closed.stock_price:.2f}" if closed.stock_price else "")
+            + ("" if result is None else f": {result:+,.2f} USD")
+            + f" ({closed.position_id[:12]})",
+            highlight=False,
+        )
 
 
 def _change(ticker: str, action: str, category: str | None = None) -> None:

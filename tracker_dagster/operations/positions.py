@@ -1,20 +1,22 @@
-"""Opening paper positions by hand: contract, price and stock basis from what was decided."""
+"""Paper positions by hand: opened on what was decided, closed, and listed while open."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from tracker_dagster.instruments import parse_option_symbol
-from tracker_dagster.ledger.commands import Recorded, open_position
+from tracker_dagster.ledger.commands import Recorded, close_position, open_position
+from tracker_dagster.ledger.folds import has_stock_leg, positions_as_of
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.results import decision
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import PROMOTIONS
-from tracker_dagster.trading_calendar import decision_time
+from tracker_dagster.schemas.system import LEDGER
+from tracker_dagster.trading_calendar import current_session, decision_time
 from tracker_dagster.warehouse import Warehouse
 
 
@@ -96,6 +98,104 @@ def open_order(
         effective_at=decided_at + timedelta(microseconds=1) if as_of else None,
     )
     return Opened(filled, recorded)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What was ended: the position as it was, its price and that of its shares, and the result."""
+
+    position_id: str
+    symbol: str
+    quantity: int
+    price: float
+    stock_price: float | None
+    realised_pnl: float | None
+
+
+def open_positions(warehouse: Warehouse) -> pl.DataFrame:
+    """Every position that nothing has ended yet, as folded from the ledger, oldest first."""
+    ever = positions_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
+    return ever.filter(pl.col("status") == "OPEN").sort("opened_at", "symbol", "account")
+
+
+def close_order(
+    warehouse: Warehouse,
+    position_id: str,
+    price: float,
+    now: datetime,
+    *,
+    actor: str,
+    stock_price: float | None = None,
+    fees: float = 0.0,
+    at: datetime | None = None,
+) -> Closed:
+    """Record that an open position was ended, both legs of a covered call.
+
+    Args:
+        warehouse: where the ledger is.
+        position_id: the position, or the beginning of its identity if no other begins so.
+        price: premium a share, in dollars.
+        now: when it is recorded.
+        actor: who records it.
+        stock_price: what each share of a covered call was sold for; the last captured price of
+            the session when None.
+        fees: dollars.
+        at: when it was closed; ``now`` when None.
+
+    Raises:
+        UsageError: no such open position, or several; a time to come, or before it was opened;
+            no price of the stock.
+    """
+    if at is not None and at > now:
+        raise UsageError(f"{at.astimezone(UTC):%F %R} UTC is still to come")
+    wanted = position_id.strip().lower()
+    held = open_positions(warehouse)
+    found = held.filter(pl.col("position_id").str.starts_with(wanted)) if wanted else held.clear()
+    if found.height != 1:
+        ids = ", ".join(
+            f"{row[0][:12]} {row[1]}" for row in _names(found if found.height else held)
+        )
+        what = "several open positions begin" if found.height else "no open position begins"
+        raise UsageError(f"{what} with {position_id!r} (open: {ids or 'none'})")
+    position = found.row(0, named=True)
+    if at is not None and at < position["opened_at"]:
+        raise UsageError(f"{position['symbol']} was not open before {position['opened_at']:%F %T}")
+    covered = has_stock_leg(position)
+    if stock_price is not None and not covered:
+        raise UsageError(
+            f"no shares are held against {position['symbol']}: leave out --stock-price"
+        )
+    if covered and stock_price is None:
+        moment = (at or now).astimezone(UTC)
+        day = current_session(moment)
+        stock_price = _stock_price(warehouse, position["ticker"], day, moment)
+        if stock_price is None:
+            raise UsageError(f"no price of {position['ticker']} on {day}: give --stock-price")
+    close_position(
+        warehouse,
+        position["position_id"],
+        price=price,
+        stock_sold_at=stock_price,
+        fees=fees,
+        now=now,
+        actor=actor,
+        effective_at=at,
+    )
+    ended = positions_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC)).row(
+        by_predicate=pl.col("position_id") == position["position_id"], named=True
+    )
+    return Closed(
+        position["position_id"],
+        position["symbol"],
+        position["quantity"],
+        price,
+        stock_price,
+        ended["realised_pnl"],
+    )
+
+
+def _names(positions: pl.DataFrame) -> list[tuple[str, str]]:
+    return list(positions.select("position_id", "symbol").iter_rows())
 
 
 def _contract(promoted: pl.DataFrame, asked: str, day: date) -> tuple[str, datetime]:

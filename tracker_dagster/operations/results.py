@@ -21,7 +21,7 @@ from tracker_dagster.warehouse import Warehouse
 NOTHING = "[dim]–[/]"
 SUMMARY_FILE = "summary.md"
 _SNAPSHOT = "snapshot"
-_NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane")
+_NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane", "position_id")
 
 
 def _dollars(value: float) -> str:
@@ -39,6 +39,7 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
         _dollars,
     ),
     **dict.fromkeys(("premium_yield", "premium_captured"), _percent),
+    "position_id": lambda value: value[:12],
     **dict.fromkeys(("rank_score", "rank_score_adjusted"), lambda value: f"{value:.3f}"),
 }  # fmt: skip
 
@@ -139,7 +140,7 @@ def health(warehouse: Warehouse, day: date) -> list[RenderableType]:
     latest = rows.filter(pl.col("slot") == slot).sort("ticker", "symbol")
     columns = (
         "ticker", "symbol", "quantity", "dte", "stock_price", "mid", "premium_captured",
-        "total_pnl", "recommendation", "anomalies",
+        "total_pnl", "recommendation", "anomalies", "position_id",
     )  # fmt: skip
     title = f"Contract health {day} {slot:%H:%M} UTC"
     return [as_table(latest, columns, title)]

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 
 from tracker_dagster.operations import status
 from tracker_dagster.operations.market import NOT_RUNNING
+from tracker_dagster.operations.positions import open_positions
 from tracker_dagster.operations.results import NOTHING, as_table
 from tracker_dagster.operations.runs import definitions, opened_instance
 from tracker_dagster.resources import MarketData, make_clock
@@ -40,6 +41,12 @@ def print_status(settings: Settings, console: Console) -> None:
     now = _now(settings, console)
     warehouse = Warehouse(settings.database)
     console.print(_tables(status.tables(warehouse, current_session(now) if now else None)))
+    held = open_positions(warehouse)
+    if held.height:
+        columns = ("position_id", "account", "symbol", "quantity", "open_price", "stock_basis")
+        console.print(
+            as_table(held, columns, "Open positions (`tracker close POSITION_ID` ends one)")
+        )
     gaps = status.gaps(warehouse)
     if gaps.height:
         console.print(as_table(gaps, gaps.columns, "Captures that are missing"))
