@@ -46,9 +46,9 @@ daily = _job(
     "daily",
     (*REFERENCE, "option_contracts", "bars_1m", "option_chain", "market_last", *DECISIONS),
     "daily",
-    "The session's decisions: universe → captures → picks → positions → promotions → openings → summary. "
-    "Day files come in by themselves the next morning (job flat_files). Promoted picks are opened "
-    "in the paper book.",
+    "The session's decisions: universe → captures → picks → positions → promotions → openings → "
+    "summary. Day files come in by themselves the next morning (job flat_files). Promoted picks "
+    "are opened in the paper book.",
     {OPEN_TAG: PAPER},
 )
 flat_files = _job(

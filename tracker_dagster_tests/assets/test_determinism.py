@@ -33,7 +33,7 @@ def test_the_world_of_these_tests_decides_something(settled):
     """Else the tests below would compare empty tables."""
     promoted = settled.rows("promotions").filter(pl.col("decision") == "promote")
     assert promoted.height >= 1
-    assert settled.rows("positions").height >= 1
+    assert settled.rows("openings").filter(pl.col("status") == "opened").height >= 1
     assert settled.rows("contract_health").height >= 1
     assert "\n| SOFI " in summary(settled)
 
