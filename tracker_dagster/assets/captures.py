@@ -86,10 +86,8 @@ def _in_time(
         LateAnswerError: a page arrived after the slot's tolerance; nothing of it is kept.
     """
     for page in pages:
-        arrived = page.received_at
-        if run.market.settings.is_simulated:
-            # The answer is as old as the market it came from, not as this machine's clock.
-            arrived = run.clock.now()
+        # The market's clock, which is not this machine's where the market is simulated.
+        arrived = run.clock.now()
         if arrived - slot > feed.tolerance:
             local = arrived.astimezone(EASTERN)
             raise LateAnswerError(f"the answer came at {local:%H:%M:%S} ET, too late for its slot")

@@ -52,7 +52,6 @@ def file_of(place, dataset="us_stocks_sip/day_aggs_v1", day=DAY):
             {},
             "the vendor has no .* file of 2026-06-02; it was due 2026-06-03 11:00",
         ),
-        ("unentitled_file", {}, "published, but the plan does not include it .*403"),
         ("rate_limit", {}, "too many downloads at once .*429"),
         ("server_error", {"status": 503}, "the bucket failed .*503"),
         ("cut_body", {}, "the bucket failed"),
@@ -71,6 +70,15 @@ def test_an_unreadable_file_fails_the_day_and_leaves_it_as_it_was(
     assert text.startswith(f"stock_day_aggs {DAY}: ")
     assert re.search(said, text), text
     assert materialised(result, "stock_day_aggs") == []
+    assert settled.content() == before
+
+
+def test_option_files_outside_the_plan_fail_the_day_and_say_so(settled, sim):
+    """Stocks have REST to fall back on; a market of option day bars is in no REST answer."""
+    before = settled.content()
+    sim.fault("unentitled_file", STOCKS.replace("us_stocks_sip", "us_options_opra"))
+    text = failure(settled.run(["option_day_aggs"], DAY))
+    assert re.search("published, but the plan does not include it .*403", text), text
     assert settled.content() == before
 
 
