@@ -76,7 +76,7 @@ def test_an_unreadable_file_fails_the_day_and_leaves_it_as_it_was(
 def test_option_files_outside_the_plan_fail_the_day_and_say_so(settled, sim):
     """Stocks have REST to fall back on; a market of option day bars is in no REST answer."""
     before = settled.content()
-    sim.fault("unentitled_file", STOCKS.replace("us_stocks_sip", "us_options_opra"))
+    sim.fault("unentitled_file", OPTIONS)
     text = failure(settled.run(["option_day_aggs"], DAY))
     assert re.search("published, but the plan does not include it .*403", text), text
     assert settled.content() == before
