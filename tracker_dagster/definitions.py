@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,3 +52,7 @@ def build_defs(
 
 
 defs = build_defs()
+
+# The graph and all it imports stay to the end: the collector need not look them over again, which
+# takes a tenth of a second every time, and three at exit.
+gc.freeze()

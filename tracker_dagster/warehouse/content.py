@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from tracker_dagster.schemas.base import sql_type
 
@@ -37,6 +36,9 @@ def _update(digest: hashlib._Hash, series: pl.Series) -> None:
     if nulls:
         digest.update(series.is_null().to_numpy().tobytes())
     if series.dtype == pl.String:
+        # Imported here: only writing needs it.
+        import pyarrow as pa
+
         filled = series.fill_null("")
         digest.update(filled.str.len_bytes().to_numpy().tobytes())
         for chunk in pa.chunked_array([filled.to_arrow()]).cast(pa.large_string()).chunks:

@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from tracker_dagster.schemas.base import Kind, Table
 from tracker_dagster.schemas.registry import TABLES
@@ -339,6 +338,9 @@ def _replace_rows(
     connection.execute(f"DELETE FROM {name} WHERE {_condition(unit)}", list(unit.values()))
     if rows.is_empty():
         return
+    # Imported here: only writing needs it.
+    import pyarrow as pa
+
     # In batches of a row group DuckDB compresses on all cores, keeps the order, and leaves the
     # next checkpoint no uneven groups to merge.
     batches = rows.rechunk().to_arrow().to_batches(max_chunksize=ROW_GROUP_ROWS)
