@@ -343,7 +343,8 @@ def _replace_rows(
 
     # In batches of a row group DuckDB compresses on all cores, keeps the order, and leaves the
     # next checkpoint no uneven groups to merge.
-    batches = rows.rechunk().to_arrow().to_batches(max_chunksize=ROW_GROUP_ROWS)
+    arrow = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+    batches = arrow.to_batches(max_chunksize=ROW_GROUP_ROWS)
     connection.register("incoming", pa.Table.from_batches(batches))
     connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")
     connection.unregister("incoming")
