@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -28,7 +29,10 @@ from tracker_dagster.warehouse import Warehouse
 if TYPE_CHECKING:
     from tracker_dagster.sources.massive.flat_files import FlatFiles
     from tracker_dagster.sources.massive.rest import MassiveRest
+from tracker_dagster.sources.messages import is_loopback
 
+#: Name of a market that lives on this machine: its prices are generated.
+SIMULATED = "simulated market"
 #: Run tag that holds the run's one reading of the clock.
 NOW_TAG = "tracker/now"
 #: Run tag that names the capture slot of a refresh.
@@ -158,6 +162,12 @@ class MarketData:
     def delay(self) -> timedelta:
         """Delay of the plan's REST data."""
         return self.settings.delay
+
+    @property
+    def name(self) -> str:
+        """Whose market this is: the vendor's host, or the simulated one of this machine."""
+        url = self.settings.rest_url
+        return SIMULATED if is_loopback(url) else urlsplit(url).hostname or url
 
 
 @dataclass(frozen=True)

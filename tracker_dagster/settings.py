@@ -64,7 +64,8 @@ class Settings(BaseSettings):
     )
     sim_seed: int = Field(default=9300, description="seed of the simulated market")
     clock: ClockKind = Field(
-        default=ClockKind.AUTO, description="auto, system or simulated; see the README"
+        default=ClockKind.AUTO,
+        description="where now comes from: auto (the simulated market's time), system or simulated",
     )
 
     massive_api_key: SecretStr | None = Field(
@@ -112,7 +113,7 @@ class Settings(BaseSettings):
         description="CSV of earnings dates (ticker,report_date,report_time,status,announced_at)",
     )
 
-    seed: Annotated[float, Field(gt=0)] = Field(
+    seed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=9300.0, description="cash to promote picks with, US dollars"
     )
     lane: str = Field(default="SAFE_HIGH", description="lane that promotions take picks from")

@@ -18,6 +18,7 @@ from tracker_dagster.reports.summary import (
     summary_row,
     without_generation_time,
 )
+from tracker_dagster.resources import SIMULATED
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.book import CONTRACT_HEALTH, OPENINGS, POSITIONS
 from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
@@ -35,6 +36,12 @@ def _shown_database(run: DayRun) -> str:
     root = run.knobs.reports_dir.parent.parent
     path = run.knobs.database
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _shown_market(run: DayRun) -> str:
+    """Whose prices these are; generated ones must never pass for real."""
+    name = run.market.name
+    return f"{name.upper()}: every price is generated" if name == SIMULATED else name
 
 
 @trading_day_asset(
@@ -80,6 +87,7 @@ def summary(run: DayRun) -> Outcome:
         basis=basis,
         seed=seed,
         db_path=_shown_database(run),
+        market=_shown_market(run),
         generated_at=run.now,
         universe=of_day(UNIVERSE),
         prices=of_day(MARKET_LAST, slot=price_slot) if price_slot else MARKET_LAST.empty(),

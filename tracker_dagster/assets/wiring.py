@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import dagster as dg
+import polars as pl
 
 from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.partitions import TRADING_DAYS
@@ -28,6 +29,7 @@ from tracker_dagster.resources import (
     run_now,
 )
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.system import MARKET_IDENTITY
 from tracker_dagster.sources.errors import SourceError
 from tracker_dagster.trading_calendar import EASTERN, session_on, trading_date
 from tracker_dagster.warehouse import Warehouse, WarehouseError, WriteResult
@@ -277,6 +279,8 @@ def _run_days(
                     ahead=ahead,
                 )
                 _require_started(day, now)
+                if number == 1:
+                    _require_same_market(store, market)
                 began = time.perf_counter()
                 outcome = function(run)
                 seconds = round(time.perf_counter() - began, 3)
@@ -323,6 +327,19 @@ def _require_partition(context: dg.AssetExecutionContext, table: Table) -> None:
         raise dg.Failure(
             description=f"{table.name}: {asked} has no partition, it is not a trading session",
             allow_retries=False,
+        )
+
+
+def _require_same_market(store: Warehouse, market: MarketData) -> None:
+    """Refuse to mix markets: generated prices beside real ones would pass for real."""
+    known = store.read(MARKET_IDENTITY)["market"].to_list()
+    if not known:
+        identity = pl.DataFrame({"scope": ["market"], "market": [market.name]})
+        store.replace(MARKET_IDENTITY, identity, {"scope": "market"})
+    elif known != [market.name]:
+        raise ValueError(
+            f"this database holds the {known[0]}, and the settings name {market.name}: "
+            "set TRACKER_DATA_DIR to a folder of its own for each"
         )
 
 

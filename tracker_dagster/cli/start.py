@@ -22,7 +22,7 @@ from tracker_dagster.cli.shared import (
 def demo(
     sessions: Annotated[
         int, typer.Option(min=6, max=250, help="Past sessions to load before today's.")
-    ] = 25,
+    ] = 30,
 ) -> None:
     """Build weeks of history and today's summary, on the simulated market when no key is set."""
     with opened_workplace() as place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ class Choice:
     top_n: int | None = None
 
     def __post_init__(self) -> None:
+        if self.seed is not None and not (math.isfinite(self.seed) and self.seed > 0):
+            raise UsageError(f"the seed must be a sum of dollars above zero, not {self.seed}")
         if self.lane is not None and self.lane not in (*LANES, ALL_LANES):
             raise UsageError(f"unknown lane {self.lane}: one of {', '.join((*LANES, ALL_LANES))}")
 

@@ -73,6 +73,7 @@ def render_summary(
     basis: str | None,
     seed: float,
     db_path: str,
+    market: str,
     generated_at: datetime,
     universe: pl.DataFrame | None = None,
     prices: pl.DataFrame | None = None,
@@ -96,6 +97,7 @@ def render_summary(
         basis: basis of that decision.
         seed: cash in dollars, for the header.
         db_path: database, for the header.
+        market: whose prices these are, for the header.
         generated_at: when the report is written, UTC.
         universe: rows of universe of the day.
         prices: rows of market_last of the day, any slots; the latest of each ticker counts.
@@ -112,7 +114,7 @@ def render_summary(
     picks = WEEKLY_PICKS.empty() if picks is None else picks
     picked = picks.filter(pl.col("status") == "picked")
     bodies = (
-        _header(day, decision_at, basis, seed, db_path, generated_at),
+        _header(day, decision_at, basis, seed, db_path, market, generated_at),
         universe_status(universe, prices, structure, picks, gaps, basis, notes),
         _buckets(picks, picked, rows_per_bucket),
         _safest(picked),
@@ -167,6 +169,7 @@ def _header(
     basis: str | None,
     seed: float,
     db_path: str,
+    market: str,
     generated_at: datetime,
 ) -> str:
     bases = {
@@ -178,6 +181,7 @@ def _header(
     return "\n".join(
         [
             f"{GENERATED}{generated_at:%Y-%m-%d %H:%M:%S}",
+            f"- Market: {market}",
             f"- Database: `{db_path}`",
             f"- Seed: {dollars(seed)} USD",
             f"- Session: {day}",
@@ -297,7 +301,12 @@ def _joined(text: str) -> str:
 def _side_by_side(compares: pl.DataFrame) -> str:
     if compares.is_empty():
         return NO_COMPARE
-    parts = ["\n".join(_model_line(compares.filter(pl.col("model") == model), model)
+    terms = compares.row(0, named=True)
+    lead = (
+        f"Each model promotes from all lanes, at most {terms['top_n']}, with "
+        f"{dollars(terms['seed'])} USD; section 6 shows the run's own lane."
+    )
+    parts = [lead, "\n".join(_model_line(compares.filter(pl.col("model") == model), model)
                        for model in MODELS)]  # fmt: skip
     for title, column in (
         ("Decisions that change", "decision_changed"),

@@ -104,7 +104,9 @@ class WeeklyPicks(_Decision):
     pack_100_cost = number("cost of 100 shares", "USD", above=0)
     cost_bucket = text("bucket of the cost of 100 shares", nullable=True)
     symbol = text("OPRA ticker of the call", nullable=True)
-    expiry = dy.Date(nullable=True, description="next weekly expiry strictly after the session")
+    expiry = dy.Date(
+        nullable=True, description="first weekly expiry at least three sessions after the session"
+    )
     dte = count("calendar days from the session to the expiry", "days")
     strike = number("strike price of the call", "USD per share", above=0)
     strike_source = text("rule that chose the strike", nullable=True)

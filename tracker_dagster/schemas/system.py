@@ -57,6 +57,13 @@ class Ledger(dy.Schema):
     payload = text("the event's facts, as JSON")
 
 
+class MarketIdentity(dy.Schema):
+    """Whose numbers the database holds."""
+
+    scope = text("always market", key=True)
+    market = text("host of the vendor, or the simulated market")
+
+
 QUARANTINE = Table(
     "quarantine",
     Quarantine,
@@ -82,7 +89,15 @@ LEDGER = Table(
     "Append-only record of what people changed: universe, positions, approvals.",
 )
 
-TABLES = (QUARANTINE, INGESTED_FILES, ALERTS, LEDGER)
+MARKET_IDENTITY = Table(
+    "market_identity",
+    MarketIdentity,
+    ("scope",),
+    Kind.SYSTEM,
+    "The market whose numbers the database holds; runs against another one are refused.",
+)
+
+TABLES = (QUARANTINE, INGESTED_FILES, ALERTS, MARKET_IDENTITY, LEDGER)
 
 
 def alert_row(

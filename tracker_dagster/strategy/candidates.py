@@ -128,7 +128,8 @@ def gate(candidates: pl.DataFrame, decision_at: datetime, settings: PickSettings
     A gate whose input is null does not fail; `not_evaluated` says which those are.
 
     Args:
-        candidates: `CANDIDATE_SCHEMA` and ``price``, ``otm_floor``, ``yield_floor``.
+        candidates: `CANDIDATE_SCHEMA` and ``price``, and of the ticker's lane ``otm_floor``,
+            ``yield_floor``, ``max_delta``.
         decision_at: quote ages are counted from here.
         settings: limits.
     """
@@ -139,7 +140,7 @@ def gate(candidates: pl.DataFrame, decision_at: datetime, settings: PickSettings
         "quote": pl.col("mid").is_null() | ~pl.col("quote_status").is_in(["OK", "DAY_FILE"]),
         "quote_age": pl.col("quote_at") < oldest,
         "min_otm": pl.col("strike") / pl.col("price") - 1 < pl.col("otm_floor"),
-        "delta_band": ~pl.col("delta").is_between(settings.min_delta, settings.max_delta),
+        "delta_band": ~pl.col("delta").is_between(settings.min_delta, pl.col("max_delta")),
         "spread": pl.col("spread_pct") > settings.max_spread,
         "open_interest": pl.col("open_interest") < settings.min_open_interest,
         "volume": pl.col("day_volume") < settings.min_day_volume,

@@ -218,6 +218,7 @@ def _decide(
             "price",
             "otm_floor",
             "yield_floor",
+            "max_delta",
             "target_delta",
             "target_strike",
             "move_known",

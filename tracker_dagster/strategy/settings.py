@@ -24,6 +24,7 @@ class LaneRule(_Frozen):
 
     Attributes:
         target_delta: delta the strike aims at.
+        max_delta: most delta, where known; above it the call is not the lane's.
         move_multiple: expected moves between price and strike where no delta is known.
         min_otm: least distance of the strike above the price, as a fraction of the price.
         min_otm_moves: the same in expected moves.
@@ -32,6 +33,7 @@ class LaneRule(_Frozen):
     """
 
     target_delta: float = Field(gt=0, lt=1)
+    max_delta: float = Field(gt=0, lt=1)
     move_multiple: float = Field(gt=0)
     min_otm: float = Field(ge=0)
     min_otm_moves: float = Field(ge=0)
@@ -41,19 +43,19 @@ class LaneRule(_Frozen):
 
 _LANE_RULES = {
     "SAFE": LaneRule(
-        target_delta=0.20, move_multiple=1.0, min_otm=0.02, min_otm_moves=0.50,
+        target_delta=0.20, max_delta=0.30, move_multiple=1.0, min_otm=0.02, min_otm_moves=0.50,
         min_weekly_yield=0.004, min_yield_moves=0.06,
     ),
     "SAFE_HIGH": LaneRule(
-        target_delta=0.25, move_multiple=0.8, min_otm=0.03, min_otm_moves=0.45,
+        target_delta=0.25, max_delta=0.35, move_multiple=0.8, min_otm=0.03, min_otm_moves=0.45,
         min_weekly_yield=0.006, min_yield_moves=0.08,
     ),
     "SAFE_HIGH_PAYOUT": LaneRule(
-        target_delta=0.30, move_multiple=0.9, min_otm=0.04, min_otm_moves=0.35,
+        target_delta=0.30, max_delta=0.40, move_multiple=0.9, min_otm=0.04, min_otm_moves=0.35,
         min_weekly_yield=0.010, min_yield_moves=0.10,
     ),
     "AGGRESSIVE": LaneRule(
-        target_delta=0.35, move_multiple=0.8, min_otm=0.05, min_otm_moves=0.25,
+        target_delta=0.35, max_delta=0.45, move_multiple=0.8, min_otm=0.05, min_otm_moves=0.25,
         min_weekly_yield=0.010, min_yield_moves=0.10,
     ),
 }  # fmt: skip
@@ -119,7 +121,6 @@ class PickSettings(_Frozen):
         max_quote_age_minutes: older option quotes are stale.
         max_spread: most (ask - bid) / mid.
         min_delta: least delta, where known.
-        max_delta: most delta, where known.
         min_open_interest: least open interest, where known.
         min_day_volume: least volume of the session, where known.
         max_period_yield: above this a premium is taken for an error in the data.
@@ -139,7 +140,6 @@ class PickSettings(_Frozen):
     max_quote_age_minutes: float = 60.0
     max_spread: float = 0.20
     min_delta: float = 0.05
-    max_delta: float = 0.45
     min_open_interest: int = 10
     min_day_volume: float = 1.0
     max_period_yield: float = 0.50

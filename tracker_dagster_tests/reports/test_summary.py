@@ -42,7 +42,7 @@ BUCKETS = ["<= 5k", "<= 10k", "<= 25k", "<= 50k", "> 50k"]
 def render(**frames: Any) -> str:
     base: dict[str, Any] = {
         "day": DAY, "decision_at": DECISION_AT, "basis": "snapshot", "seed": 9300.0,
-        "db_path": "data/tracker.duckdb", "generated_at": NOW,
+        "db_path": "data/tracker.duckdb", "market": "simulated market", "generated_at": NOW,
     }  # fmt: skip
     return render_summary(**{**base, **frames})
 
