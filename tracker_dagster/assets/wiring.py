@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any, Self
 
 import dagster as dg
-import polars as pl
 
 from tracker_dagster.assets.ahead import Ahead
+from tracker_dagster.assets.one_market import remember_market, require_same_market
 from tracker_dagster.assets.partitions import TRADING_DAYS
 from tracker_dagster.resources import (
     SLOT_TAG,
@@ -29,7 +29,6 @@ from tracker_dagster.resources import (
     run_now,
 )
 from tracker_dagster.schemas.base import Table
-from tracker_dagster.schemas.system import MARKET_IDENTITY
 from tracker_dagster.sources.errors import SourceError
 from tracker_dagster.trading_calendar import EASTERN, session_on, trading_date
 from tracker_dagster.warehouse import Warehouse, WarehouseError, WriteResult
@@ -280,11 +279,13 @@ def _run_days(
                 )
                 _require_started(day, now)
                 if number == 1:
-                    _require_same_market(store, market)
+                    require_same_market(store, market)
                 began = time.perf_counter()
                 outcome = function(run)
                 seconds = round(time.perf_counter() - began, 3)
                 outcomes[day] = outcome.with_metadata(**{SECONDS: seconds})
+                if number == 1:
+                    remember_market(store, market)
                 if len(days) > 1:
                     rows = outcomes[day].rows_written
                     context.log.info(f"{table.name} {day}: {rows} rows ({number} of {len(days)})")
@@ -327,19 +328,6 @@ def _require_partition(context: dg.AssetExecutionContext, table: Table) -> None:
         raise dg.Failure(
             description=f"{table.name}: {asked} has no partition, it is not a trading session",
             allow_retries=False,
-        )
-
-
-def _require_same_market(store: Warehouse, market: MarketData) -> None:
-    """Refuse to mix markets: generated prices beside real ones would pass for real."""
-    known = store.read(MARKET_IDENTITY)["market"].to_list()
-    if not known:
-        identity = pl.DataFrame({"scope": ["market"], "market": [market.name]})
-        store.replace(MARKET_IDENTITY, identity, {"scope": "market"})
-    elif known != [market.name]:
-        raise ValueError(
-            f"this database holds the {known[0]}, and the settings name {market.name}: "
-            "set TRACKER_DATA_DIR to a folder of its own for each"
         )
 
 
