@@ -46,6 +46,8 @@ class Status(IntEnum):
     NO_QUOTE = 14
     #: The vendor's volatilities disagree with its own quotes.
     CHAIN_CONTRADICTS_VENDOR = 15
+    #: Written on a future whose price is not known.
+    NO_FORWARD = 16
 
 
 _NAMES = pl.Series("status", [status.name for status in sorted(Status)], dtype=pl.String)
