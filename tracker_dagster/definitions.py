@@ -15,7 +15,9 @@ from tracker_dagster.assets import (
     decisions,
     external,
     openings,
+    option_bars,
     picks,
+    rates,
     reference,
     report,
     universe,
@@ -39,7 +41,19 @@ def build_defs(
         assets=[
             *external.ALL,
             *dg.load_assets_from_modules(
-                [universe, reference, day_files, captures, picks, decisions, openings, book, report]
+                [
+                    universe,
+                    reference,
+                    rates,
+                    day_files,
+                    captures,
+                    picks,
+                    decisions,
+                    openings,
+                    book,
+                    option_bars,
+                    report,
+                ]
             ),
         ],
         jobs=[*jobs.ALL, *housekeeping.JOBS],

@@ -1,4 +1,4 @@
-"""Fetching the next day of a run while this one is worked on. Knows no asset and no source."""
+"""What a run fetches for more than the day it is at. Knows no asset and no source."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ T = TypeVar("T")
 
 
 class Ahead:
-    """One day ahead at the most, in one thread, so that memory does not grow with the range."""
+    """One day ahead at the most, in one thread, so that memory does not grow with the range.
+
+    Each asset of a run has its own.
+    """
 
     def __init__(self, days: Sequence[date] = ()) -> None:
         """Name the days of the run, in the order in which they will be asked for."""
+        self.days = tuple(days)
         self._after = dict(pairwise(days))
         self._begun: dict[date, Future[Any]] = {}
+        self._once: Future[Any] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
 
     def get(self, work: Callable[[date], T], day: date) -> T:
@@ -31,6 +36,16 @@ class Ahead:
         following = self._after.get(day)
         if following is not None:
             self._begun[following] = self._pool.submit(work, following)
+        return result
+
+    def once(self, work: Callable[[], T]) -> T:
+        """The one answer of ``work`` for all days of the run, which begins it at the first call.
+
+        What it raises is raised on each day: what was refused once is not asked for again.
+        """
+        if self._once is None:
+            self._once = self._pool.submit(work)
+        result: T = self._once.result()
         return result
 
     def __enter__(self) -> Self:

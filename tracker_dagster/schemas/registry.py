@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tracker_dagster.schemas import book, captured, decisions, market, reference, system
+from tracker_dagster.schemas import (
+    book,
+    captured,
+    decisions,
+    market,
+    option_bars,
+    rates,
+    reference,
+    system,
+)
 from tracker_dagster.schemas.base import Table
 
 
@@ -19,5 +28,12 @@ def _by_name(*rooms: tuple[Table, ...]) -> Mapping[str, Table]:
 
 #: Every table by name, in the order of the documentation.
 TABLES: Mapping[str, Table] = _by_name(
-    market.TABLES, reference.TABLES, captured.TABLES, decisions.TABLES, book.TABLES, system.TABLES
+    market.TABLES,
+    option_bars.TABLES,
+    reference.TABLES,
+    rates.TABLES,
+    captured.TABLES,
+    decisions.TABLES,
+    book.TABLES,
+    system.TABLES,
 )

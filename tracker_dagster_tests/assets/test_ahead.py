@@ -65,3 +65,20 @@ def test_leaving_does_not_wait_for_a_day_that_nobody_asks_for():
         assert done.wait(5)
     finally:
         release.set()
+
+
+def test_what_holds_for_the_whole_run_is_fetched_once_even_if_refused():
+    asked = []
+
+    def fetch():
+        asked.append(len(asked))
+        raise ValueError("not in the plan")
+
+    with Ahead(DAYS) as ahead:
+        for _ in DAYS:
+            with pytest.raises(ValueError, match="not in the plan"):
+                ahead.once(fetch)
+    assert asked == [0]
+    with Ahead(DAYS) as ahead:
+        assert [ahead.once(lambda: asked.append(1) or "curves") for _ in DAYS] == ["curves"] * 3
+    assert len(asked) == 2

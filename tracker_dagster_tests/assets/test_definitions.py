@@ -50,6 +50,7 @@ stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
 summary: contract_health market_last model_compares openings positions promotions
     structure_features universe weekly_picks
+treasury_yields: massive_rest_api
 universe: ledger
 weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs
     stock_day_aggs structure_features universe
@@ -83,7 +84,7 @@ def test_the_graph_is_the_one_we_mean(graph):
 
 
 def test_every_asset_says_what_it_is(nodes):
-    assert len(nodes) == 18
+    assert len(nodes) == 19
     for name, node in nodes.items():
         assert len(node.description) > 40, name
         assert node.group_name != "default", name

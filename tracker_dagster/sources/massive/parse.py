@@ -189,6 +189,26 @@ EARNINGS: Layout = (
     Field("benzinga_id", text),
 )
 
+#: Yields of a day's curve, by their maturity in months.
+YIELD_MONTHS = {
+    "yield_1_month": 1,
+    "yield_3_month": 3,
+    "yield_6_month": 6,
+    "yield_1_year": 12,
+    "yield_2_year": 24,
+    "yield_3_year": 36,
+    "yield_5_year": 60,
+    "yield_7_year": 84,
+    "yield_10_year": 120,
+    "yield_20_year": 240,
+    "yield_30_year": 360,
+}
+
+TREASURY_YIELDS: Layout = (
+    Field("date", day, required=True),
+    *(Field(maturity, number) for maturity in YIELD_MONTHS),
+)
+
 HOLIDAYS: Layout = (
     Field("date", day, required=True),
     Field("exchange", text, required=True),

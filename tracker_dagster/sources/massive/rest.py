@@ -325,6 +325,35 @@ class MassiveRest(PagedClient):
         span: Params = {"date.gte": _iso(first), "date.lte": _iso(last), "sort": "date.asc"}
         return self.frame(self._by_ticker(path, span, tickers), parse.EARNINGS, path)
 
+    def treasury_yields(self, first: date, last: date) -> pl.DataFrame:
+        """Treasury par yields of the days in the range, however long, in one request.
+
+        Returns:
+            date, months, yield_percent (4.06 is 4.06 %), ascending; a maturity that was not
+            published that day has no row.
+        """
+        path = "/fed/v1/treasury-yields"
+        params: Params = {
+            "date.gte": _iso(first),
+            "date.lte": _iso(last),
+            "limit": AGGREGATE_PAGE,
+            "sort": "date.asc",
+        }
+        days = self.frame(self.records(path, params), parse.TREASURY_YIELDS, path)
+        return (
+            days.unpivot(index="date", variable_name="maturity", value_name="yield_percent")
+            .drop_nulls("yield_percent")
+            .select(
+                "date",
+                pl.col("maturity")
+                .replace_strict(parse.YIELD_MONTHS, return_dtype=pl.Int64)
+                .alias("months"),
+                "yield_percent",
+            )
+            .unique(["date", "months"], keep="last")
+            .sort("date", "months")
+        )
+
 
 def _segment(ticker: str) -> str:
     return quote(ticker, safe=":")

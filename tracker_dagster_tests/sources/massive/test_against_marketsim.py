@@ -191,6 +191,10 @@ def test_reference_data(rest):
     earnings = rest.earnings(date(2026, 1, 1), TODAY, ["AAPL"])
     assert earnings.height >= 1
     assert set(earnings["ticker"]) == {"AAPL"}
+    yields = rest.treasury_yields(date(2026, 5, 1), TODAY)
+    assert yields["date"].max() == date(2026, 6, 2)
+    assert set(yields["months"]) == {1, 3, 6, 12, 24, 36, 60, 84, 120, 240, 360}
+    assert yields["yield_percent"].is_between(0, 20).all()
     symbol = rest.option_contracts("AAPL")["symbol"][0]
     assert rest.option_contract(symbol)["symbol"].item() == symbol
 

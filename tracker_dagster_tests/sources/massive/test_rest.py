@@ -337,6 +337,31 @@ def test_earnings_need_the_add_on(serve, massive):
     assert got["last_updated"] == datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
+def test_treasury_yields_stay_in_percent_and_lack_what_was_not_published(serve, massive):
+    rows = [
+        {"date": "2026-06-02", "yield_1_month": 4.05, "yield_30_year": 4.9},
+        {"date": "2026-06-03", "yield_10_year": 4.4, "yield_1_month": 4.06},
+    ]
+    server = serve(reply_json(envelope(*rows)))
+    frame = massive(server.url).treasury_yields(date(2006, 6, 1), date(2026, 6, 3))
+    assert frame.rows() == [
+        (date(2026, 6, 2), 1, 4.05),
+        (date(2026, 6, 2), 360, 4.9),
+        (date(2026, 6, 3), 1, 4.06),
+        (date(2026, 6, 3), 120, 4.4),
+    ]
+    assert query(server.paths[0]) == {
+        "date.gte": "2006-06-01", "date.lte": "2026-06-03", "limit": "49999", "sort": "date.asc",
+    }  # fmt: skip
+
+
+def test_a_range_without_yields_is_an_empty_frame(serve, massive):
+    frame = massive(serve(reply_json(envelope())).url).treasury_yields(
+        date(1950, 1, 1), date(1950, 2, 1)
+    )
+    assert (frame.height, frame.columns) == (0, ["date", "months", "yield_percent"])
+
+
 def test_an_unknown_contract_is_not_found(serve, massive):
     server = serve(reply_json({"status": "NOT_FOUND", "message": "Contract not found."}, 404))
     with pytest.raises(NotFoundError, match="Contract not found"):

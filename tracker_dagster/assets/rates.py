@@ -1,0 +1,96 @@
+"""The asset of the yield curve that a session's options are valued with."""
+
+from datetime import time, timedelta
+
+import polars as pl
+
+from tracker_dagster.analytics.rates import FALLBACK, zero_rates
+from tracker_dagster.assets.plan_limits import gap
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
+from tracker_dagster.reports.charts import bar_chart
+from tracker_dagster.schemas.rates import TREASURY_YIELDS
+from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
+from tracker_dagster.sources.year_end_yields import year_end_yields
+from tracker_dagster.trading_calendar import EASTERN
+from tracker_dagster.warehouse import Unit, Write
+
+REST = "massive_rest"
+#: By when the Treasury has published the curve of a day (its "Interest Rate Statistics" pages).
+PUBLICATION = time(18, 0)
+#: An older curve of the vendor's is no longer the session's.
+MAX_AGE = timedelta(days=10)
+
+
+@trading_day_asset(
+    TREASURY_YIELDS,
+    group="reference",
+    deps=("massive_rest_api",),
+    kinds=("rest", "csv"),
+    checks={"curve_is_current": "The curve is the vendor's, of the ten days before the session."},
+)
+def treasury_yields(run: DayRun) -> Outcome:
+    """The last curve before the session: over REST, in one request for all days of a run.
+
+    The Treasury publishes a day's curve in the evening, so a session has that of the business day
+    before. Where the vendor has none of the ten days before, or the plan does not include them,
+    the rows are the curve of the year's end before, tracked in ``seed/treasury_yields.csv``, with
+    the source ``fallback``. Rows of the vendor that are stored already stay.
+    """
+    reason = None
+    try:
+        answer = run.ahead.once(lambda: _fetch(run))
+    except (NotEntitledError, NotFoundError) as error:
+        reason = f"not in the plan: {error}"
+        rows = run.warehouse.read(
+            TREASURY_YIELDS, first=run.day, last=run.day, where={"source": REST}
+        )
+    else:
+        rows = _curve_before(run, answer.filter(pl.col("date") >= run.day - MAX_AGE), REST)
+        if rows.is_empty():
+            reason = f"the vendor has no curve of the {MAX_AGE.days} days before"
+    if rows.is_empty():
+        rows = _curve_before(run, year_end_yields(), FALLBACK)
+    if reason is not None:
+        run.log.warning(f"treasury_yields {run.day}: {reason}")
+    unit: Unit = {"trade_date": run.day}
+    result, _ = run.warehouse.replace_many(
+        [
+            Write(TREASURY_YIELDS, rows, unit, allow_empty=True),
+            gap(run, TREASURY_YIELDS, REST, reason),
+        ]
+    )
+    origin = rows.select("source", "curve_date").unique().rows()
+    said = {
+        "source": origin[0][0] if origin else "none",
+        **({"curve_date": str(origin[0][1])} if origin else {}),
+        **({"reason": reason} if reason else {}),
+    }
+    is_current = bool(origin) and origin[0][0] == REST
+    title = f"Zero rates of {said.get('curve_date', 'no curve')} ({said['source']})"
+    chart = picture(run, "zero_rates", lambda: bar_chart(rows, "months", "rate", title))
+    return Outcome([result], said | chart, [Check("curve_is_current", is_current, said)])
+
+
+def _fetch(run: DayRun) -> pl.DataFrame:
+    """Yields of all days that any session of the run could rest on."""
+    first, last = min(run.ahead.days), max(run.ahead.days)
+    return run.market.rest.treasury_yields(first - MAX_AGE, last - timedelta(days=1))
+
+
+def _curve_before(run: DayRun, yields: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Rows of the table from the latest curve before the day; none where there is no such."""
+    before = yields.filter(pl.col("date") < run.day)
+    latest = before.filter(pl.col("date") == pl.col("date").max()).sort("months")
+    rates = zero_rates(latest["months"].to_numpy(), latest["yield_percent"].to_numpy())
+    published = pl.col("date").dt.combine(PUBLICATION).dt.replace_time_zone(EASTERN.key)
+    return TREASURY_YIELDS.conform(
+        latest.select(
+            "months",
+            "yield_percent",
+            curve_date="date",
+            available_at=published.dt.convert_time_zone("UTC"),
+            rate=pl.Series(rates).fill_nan(None),
+        ),
+        trade_date=run.day,
+        source=source,
+    )
