@@ -232,12 +232,12 @@ def bars_1m(run: DayRun) -> Outcome:
         else:
             parsed = parse_minute_aggs(fetched.csv, run.day, tickers)
             rows = parsed.frame.rename({"window_start": "start"})
-            rows = _with_regular_flag(run.day, rows)
+            rows = with_regular_flag(run.day, rows)
             result = write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
             file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
             return _bars_outcome(result, rows, tickers, file)
     try:
-        rows = _with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
+        rows = with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
     except NotEntitledError as error:
         return refused(run, BARS_1M, REST, error, "universe_covered", metadata)
     ended = pl.col("start") + timedelta(minutes=1)
@@ -250,7 +250,8 @@ def bars_1m(run: DayRun) -> Outcome:
     return _bars_outcome(result, rows, tickers, {"source": REST, **metadata})
 
 
-def _with_regular_flag(day: date, rows: pl.DataFrame) -> pl.DataFrame:
+def with_regular_flag(day: date, rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` of minute bars with ``is_regular``: whether they start within the session."""
     session = session_on(day)
     start = pl.col("start")
     return rows.with_columns(is_regular=(start >= session.open) & (start < session.close))

@@ -20,14 +20,21 @@ NOT_IN_PLAN = "not_in_plan"
 
 def gap(run: DayRun, table: Table, source: str, reason: str | None) -> Write:
     """The write that states why the day of ``table`` has no rows of ``source``; None clears it."""
+    return gaps(run, table, source, {} if reason is None else {"*": reason})
+
+
+def gaps(run: DayRun, table: Table, source: str, reasons: Mapping[str, str]) -> Write:
+    """The write that states which subjects ``table`` lacks of the day, and why each; or none."""
     unit: Unit = {
         "trade_date": run.day,
         "dataset": table.name,
         "source": source,
         "slot": decision_time(run.day),
     }
-    reasons = [] if reason is None else [reason]
-    rows = pl.DataFrame({"subject": ["*"] * len(reasons), "reason": reasons})
+    rows = pl.DataFrame(
+        {"subject": list(reasons), "reason": list(reasons.values())},
+        schema={"subject": pl.String, "reason": pl.String},
+    )
     return Write(COLLECTION_GAPS, COLLECTION_GAPS.conform(rows, **unit), unit, allow_empty=True)
 
 

@@ -28,7 +28,7 @@ _PRICES = ("open", "high", "low", "close")
 _REST_PRICES = straight(_REST, open="o", high="h", low="l", close="c")
 
 
-class _Bar(dy.Schema):
+class Bar(dy.Schema):
     """Open, high, low and close of one window."""
 
     open = price("first trade of the window")
@@ -47,7 +47,7 @@ class _Bar(dy.Schema):
         return pl.col("low") <= pl.min_horizontal("open", "close")
 
 
-class StockDayAggs(_Bar):
+class StockDayAggs(Bar):
     """One row a stock and session, as traded."""
 
     trade_date = trade_date()
@@ -58,7 +58,7 @@ class StockDayAggs(_Bar):
     transactions = count("number of trades; null where the feed does not say")
 
 
-class OptionDayAggs(_Bar, OptionTerms):
+class OptionDayAggs(Bar, OptionTerms):
     """One row a contract and session in which it traded."""
 
     trade_date = trade_date()
@@ -70,7 +70,7 @@ class OptionDayAggs(_Bar, OptionTerms):
     transactions = count("number of trades; null where the feed does not say")
 
 
-class Bars1m(_Bar):
+class Bars1m(Bar):
     """One row a ticker and minute with at least one trade, extended hours included."""
 
     trade_date = trade_date()
@@ -84,7 +84,7 @@ class Bars1m(_Bar):
     transactions = count("number of trades; null where the feed does not say")
 
 
-class IndexBars(_Bar):
+class IndexBars(Bar):
     """One row an index and session."""
 
     trade_date = trade_date()

@@ -41,6 +41,8 @@ massive_flat_files:
 massive_rest_api:
 model_compares: ledger positions weekly_picks
 openings: ledger promotions weekly_picks
+option_bars_1m: ledger market_last massive_rest_api openings option_chain option_day_aggs positions
+    promotions stock_day_aggs weekly_picks
 option_chain: massive_rest_api universe
 option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
@@ -84,7 +86,7 @@ def test_the_graph_is_the_one_we_mean(graph):
 
 
 def test_every_asset_says_what_it_is(nodes):
-    assert len(nodes) == 19
+    assert len(nodes) == 20
     for name, node in nodes.items():
         assert len(node.description) > 40, name
         assert node.group_name != "default", name
