@@ -1,16 +1,22 @@
-"""The asset of the yield curve that a session's options are valued with."""
+"""The yield curve and the dividends that a session's options are valued with."""
 
-from datetime import time, timedelta
+from collections.abc import Collection
+from datetime import datetime, time, timedelta
 
 import polars as pl
 
-from tracker_dagster.analytics.rates import FALLBACK, zero_rates
+from tracker_dagster.analytics.dividends import dividend_sources, dividends_ahead
+from tracker_dagster.analytics.rates import FALLBACK, Curve, curve_of, zero_rates
 from tracker_dagster.assets.plan_limits import gap
+from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.schemas.rates import TREASURY_YIELDS
+from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, REFERENCE_COLLECTIONS
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.sources.year_end_yields import year_end_yields
+from tracker_dagster.strategy.events import DIVIDENDS, SPLITS
+from tracker_dagster.strategy.known import Calendar, calendar_at
 from tracker_dagster.trading_calendar import EASTERN
 from tracker_dagster.warehouse import Unit, Write
 
@@ -19,6 +25,8 @@ REST = "massive_rest"
 PUBLICATION = time(18, 0)
 #: An older curve of the vendor's is no longer the session's.
 MAX_AGE = timedelta(days=10)
+#: An older calendar of corporate actions says nothing of the dividends ahead.
+CALENDAR_MAX_AGE_DAYS = 7
 
 
 @trading_day_asset(
@@ -94,3 +102,47 @@ def _curve_before(run: DayRun, yields: pl.DataFrame, source: str) -> pl.DataFram
         trade_date=run.day,
         source=source,
     )
+
+
+def curve_on(run: DayRun, moment: datetime) -> Curve | None:
+    """The zero curve of the day as it was known at ``moment``; None where there was none."""
+    rows = run.warehouse.read(TREASURY_YIELDS, as_of=moment, first=run.day, last=run.day)
+    return curve_of(rows)
+
+
+def dividends_on(
+    run: DayRun, moment: datetime, underlyings: Collection[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Dividends ahead as they were known at ``moment``, and what is known of each underlying.
+
+    Returns:
+        ``underlying``, ``ex_date``, ``years``, ``amount`` as `dividends_ahead` gives them; and
+        ``underlying``, ``dividend_source`` for each of ``underlyings``.
+    """
+    dividends = _calendar(run, moment, DIVIDENDS, "dividend")
+    splits = _calendar(run, moment, SPLITS, "split")
+    actions = pl.concat([dividends.rows, splits.rows])
+    sources = dividend_sources(
+        underlyings,
+        actions,
+        moment,
+        [*enabled_tickers(run), *run.knobs.benchmarks],
+        is_whole=dividends.whole_on is not None,
+    )
+    return dividends_ahead(actions, moment), sources
+
+
+def _calendar(run: DayRun, moment: datetime, part: str, action: str) -> Calendar:
+    """One kind of corporate actions, with whether it was known as a whole."""
+    first = run.day - timedelta(days=CALENDAR_MAX_AGE_DAYS)
+    rows = run.warehouse.read(
+        CORPORATE_ACTIONS, as_of=moment, first=first, last=run.day, where={"action": action}
+    )
+    asked = run.warehouse.read(
+        REFERENCE_COLLECTIONS,
+        as_of=moment,
+        first=first,
+        last=run.day,
+        where={"dataset": CORPORATE_ACTIONS.name, "subject": part},
+    )
+    return calendar_at(rows, asked, moment, run.day, CALENDAR_MAX_AGE_DAYS)

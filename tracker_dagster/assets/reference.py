@@ -46,6 +46,9 @@ SPLITS_BACK = timedelta(days=380)
 #: Sessions in which an announcement of a split is looked for that was stored before.
 _REMEMBERED_SESSIONS = 45
 INDEX_UNDERLYINGS = ("SPX", "NDX", "RUT", "VIX")
+#: Kinds of dividend of the legacy endpoint, in the words of the new one: of regular policy,
+#: special, and capital gains of funds.
+_LEGACY_TYPES = {"CD": "recurring", "SC": "special", "LT": "irregular", "ST": "irregular"}
 BENZINGA = "massive_benzinga"
 REST = "massive_rest"
 #: Said of a past day whose stored rows are left as they are.
@@ -148,7 +151,7 @@ def option_contracts(run: DayRun) -> Outcome:
     deps=("universe", "massive_rest_api"),
     kinds=("rest",),
     checks=_PROMISES,
-    code_version="2",
+    code_version="3",
 )
 def corporate_actions(run: DayRun) -> Outcome:
     """Splits and dividends known on the day: to 60 days ahead, and the splits of 380 days before.
@@ -226,6 +229,11 @@ def _dividends(run: DayRun) -> pl.DataFrame:
         "ticker",
         "cash_amount",
         "pay_date",
+        "currency",
+        distribution_type=pl.coalesce(
+            "distribution_type",
+            pl.col("dividend_type").replace_strict(_LEGACY_TYPES, default=None),
+        ),
         action=pl.lit("dividend"),
         ex_date=pl.col("ex_dividend_date"),
         action_id=pl.col("id"),

@@ -68,6 +68,10 @@ class CorporateActions(dy.Schema):
     split_to = number("new shares of a split", "shares", above=0)
     cash_amount = number("dividend as paid, not split-adjusted", "USD per share", at_least=0)
     pay_date = dy.Date(nullable=True, description="payment date of a dividend")
+    distribution_type = text(
+        "recurring, special, supplemental, irregular or unknown; null where not said", nullable=True
+    )
+    currency = text("currency of cash_amount; null where not said", nullable=True)
 
     @dy.rule()
     def is_complete(cls) -> pl.Expr:
@@ -150,6 +154,8 @@ CORPORATE_ACTIONS = Table(
     made_from=together(
         straight("universe", "ticker"),
         straight(_REST, "ticker", "split_from", "split_to", "cash_amount", "pay_date"),
+        straight(_REST, "distribution_type", "currency"),
+        straight(_REST, distribution_type="dividend_type"),
         computed("ex_date", f"{_REST}.execution_date", f"{_REST}.ex_dividend_date"),
         straight(_REST, action_id="id", declared_on="declaration_date"),
         computed(
