@@ -1,0 +1,71 @@
+"""Raw SVI: slices of a volatility surface as parameters, and their total variance.
+
+A slice is total variance over log-moneyness k = ln(K/F),
+w(k) = a + b (rho (k - m) + sqrt((k - m)^2 + sigma^2))
+(Gatheral 2004; Gatheral and Jacquier 2014, "Arbitrage-free SVI volatility surfaces", section 3).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Slices(NamedTuple):
+    """Parameters of slices, each an array of one shape (or a scalar).
+
+    Attributes:
+        a: level of total variance.
+        b: how fast the wings rise, at least 0.
+        rho: tilt, -1 to 1.
+        m: log-moneyness the vertex lies at, but for the tilt.
+        sigma: how round the vertex is, above 0.
+    """
+
+    a: Floats
+    b: Floats
+    rho: Floats
+    m: Floats
+    sigma: Floats
+
+    @classmethod
+    def of(cls, parameters: ArrayLike) -> Self:
+        """Slices of an array ``(..., 5)``."""
+        return cls(*np.moveaxis(np.asarray(parameters, dtype=np.float64), -1, 0))
+
+    @classmethod
+    def from_ssvi(cls, variance: ArrayLike, rho: ArrayLike, phi: ArrayLike) -> Self:
+        """The slices of SSVI (Gatheral and Jacquier 2014, section 4).
+
+        Args:
+            variance: total variance at the money, theta.
+            rho: tilt.
+            phi: curvature; free of butterfly arbitrage where theta phi (1 + abs(rho)) <= 4 and
+                theta phi^2 (1 + abs(rho)) <= 4 (theorem 4.2; sufficient).
+        """
+        theta, tilt, phi = np.broadcast_arrays(*map(np.asarray, (variance, rho, phi)))
+        rest = np.sqrt(1 - tilt**2)
+        return cls(theta / 2 * rest**2, theta * phi / 2, tilt * 1.0, -tilt / phi, rest / phi)
+
+    def columns(self) -> Self:
+        """Each slice as a row, ``(n, 1)``, to meet rows of moneyness."""
+        return type(self)(*(np.asarray(part)[..., None] for part in self))
+
+
+def total_variance(slices: Slices, moneyness: ArrayLike) -> Floats:
+    """Total variance w = volatility^2 years at log-moneyness k; shapes broadcast."""
+    a, b, rho, m, sigma = slices
+    x = np.asarray(moneyness) - m
+    return np.asarray(a + b * (rho * x + np.sqrt(x * x + sigma * sigma)))
+
+
+def derivatives(slices: Slices, moneyness: ArrayLike) -> tuple[Floats, Floats]:
+    """First and second derivative of total variance with respect to log-moneyness."""
+    _, b, rho, m, sigma = slices
+    x = np.asarray(moneyness) - m
+    root = np.sqrt(x * x + sigma * sigma)
+    return np.asarray(b * (rho + x / root)), np.asarray(b * sigma * sigma / root**3)
