@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ from tracker_dagster.analytics.volatility.realized import Floats
 WINDOWS = {f"rv_{sessions}d": sessions for sessions in (5, 10, 20, 30, 60, SESSIONS_PER_YEAR)}
 #: Sessions behind the estimators from ranges.
 RANGE_SESSIONS = 20
-INTERVAL = timedelta(minutes=5)
+INTERVAL_MINUTES = 5
 #: Share of a session's intervals that must have a trade: price that stands still is no calm.
 TRADED_SHARE = 0.9
 #: Figures that need a close of the session before, so that a split would show in them.
@@ -183,12 +183,13 @@ class _Tape:
     @classmethod
     def of(cls, tickers: Sequence[str], minutes: pl.DataFrame, day: date) -> _Tape:
         session = trading_calendar.session_on(day)
-        intervals = -(-session.minutes * 60 // int(INTERVAL.total_seconds()))
+        elapsed = pl.col("start") - session.open
+        intervals = session.minutes // INTERVAL_MINUTES
         rows = (
             minutes.filter("is_regular")
             .sort("ticker", "start")
             .join(_numbered(tickers), on="ticker")
-            .with_columns(_column=(pl.col("start") - session.open) // INTERVAL)
+            .with_columns(_column=elapsed.dt.total_minutes() // INTERVAL_MINUTES)
             .group_by("_row", "_column")
             .agg(pl.col("open").first(), pl.col("close").last())
             .sort("_row", "_column")
