@@ -1,11 +1,11 @@
 """How a per-day function becomes an asset: the day loop, metadata, checks and lineage.
 
-An asset's own function sees one trading day at a time (`DayRun`) and says what it did
-(`Outcome`). Everything that all assets share happens here, once.
+An asset's own function sees one trading day (`DayRun`), or a few at once, and says of each what it
+did (`Outcome`). Everything that all assets share happens here, once.
 """
 
+import functools
 import hashlib
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ import dagster as dg
 from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.one_market import remember_market, require_same_market
 from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.assets.table_metadata import column_lineage, column_schema, description
 from tracker_dagster.resources import (
     SLOT_TAG,
     Clock,
@@ -130,60 +131,42 @@ def picture(run: DayRun, name: str, draw: Callable[[], str]) -> dict[str, dg.Met
 
 
 DayFunction = Callable[[DayRun], Outcome]
+#: Does some days of one run at once, in order, and says of each what it did.
+DaysFunction = Callable[[Sequence[DayRun]], Sequence[Outcome]]
 
 
-def _description(table: Table, function: DayFunction) -> str:
-    """What the table holds and how it is made, as the UI's markdown."""
-    made = inspect.getdoc(function) or ""
-    return f"{table.description}\n\n{made.replace('``', '`')}".strip()
+def trading_day_asset(table: Table, **options: Any) -> Callable[[DayFunction], dg.AssetsDefinition]:
+    """Make an asset of a function that does one trading day; arguments as `trading_days_asset`."""
+
+    def decorate(function: DayFunction) -> dg.AssetsDefinition:
+        @functools.wraps(function)
+        def of_days(runs: Sequence[DayRun]) -> list[Outcome]:
+            return [function(run) for run in runs]
+
+        return trading_days_asset(table, days_at_once=1, **options)(of_days)
+
+    return decorate
 
 
-def column_schema(table: Table) -> dg.TableSchema:
-    """The table's columns as the UI shows them."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=column.name,
-                type=column.sql_type,
-                description=column.description + (f" [{column.unit}]" if column.unit else ""),
-                constraints=dg.TableColumnConstraints(
-                    nullable=column.nullable,
-                    other=[*(["key"] if column.in_key else []), *column.rules],
-                ),
-            )
-            for column in table.column_docs()
-        ],
-        constraints=dg.TableConstraints(other=list(table.row_rules().values())),
-    )
-
-
-def column_lineage(table: Table) -> dg.TableColumnLineage:
-    """Which upstream columns each column is made from."""
-    return dg.TableColumnLineage(
-        deps_by_column={
-            column: [
-                dg.TableColumnDep(asset_key=dg.AssetKey(upstream), column_name=name)
-                for upstream, name in sources
-            ]
-            for column, sources in table.made_from.items()
-        }
-    )
-
-
-def trading_day_asset(
+def trading_days_asset(
     table: Table,
     *,
+    days_at_once: int,
     group: str,
     deps: Iterable[str] = (),
     kinds: Iterable[str] = (),
     checks: Mapping[str, str] | None = None,
     config: type[dg.Config] | None = None,
     code_version: str = "1",
-) -> Callable[[DayFunction], dg.AssetsDefinition]:
-    """Make an asset of a function that does one trading day.
+) -> Callable[[DaysFunction], dg.AssetsDefinition]:
+    """Make an asset of a function that does a few trading days of a run at once.
+
+    For tables whose days read nearly the same rows and are small themselves: what a day costs is
+    then the reading and the commit. The function commits all of its days or none.
 
     Args:
         table: the table that the asset fills; gives its key, description and columns.
+        days_at_once: the most that the function is given.
         group: group in the UI.
         deps: keys of the assets it reads.
         kinds: what it is made with, beside DuckDB.
@@ -200,7 +183,7 @@ def trading_day_asset(
         for name, text in promised.items()
     ]
 
-    def decorate(function: DayFunction) -> dg.AssetsDefinition:
+    def decorate(function: DaysFunction) -> dg.AssetsDefinition:
         def run(
             context: dg.AssetExecutionContext,
             warehouse: WarehouseResource,
@@ -209,7 +192,15 @@ def trading_day_asset(
             knobs: dg.ResourceParam[Knobs],
         ) -> dg.MaterializeResult:
             return _run_days(
-                context, table, function, list(promised), warehouse, market, clock, knobs
+                context,
+                table,
+                function,
+                days_at_once,
+                list(promised),
+                warehouse,
+                market,
+                clock,
+                knobs,
             )
 
         with warnings.catch_warnings():
@@ -217,7 +208,7 @@ def trading_day_asset(
             warnings.simplefilter("ignore", dg.BetaWarning)
             return dg.asset(
                 name=table.name,
-                description=_description(table, function),
+                description=description(table, function),
                 group_name=group,
                 deps=list(deps),
                 kinds={"duckdb", *kinds},
@@ -241,7 +232,8 @@ def trading_day_asset(
 def _run_days(
     context: dg.AssetExecutionContext,
     table: Table,
-    function: DayFunction,
+    function: DaysFunction,
+    days_at_once: int,
     promised: Sequence[str],
     warehouse: WarehouseResource,
     market: MarketData,
@@ -259,49 +251,62 @@ def _run_days(
         ) from error
     days = [date.fromisoformat(key) for key in context.partition_keys]
     store = warehouse.warehouse
+    config, tags = context.op_execution_context.op_config or {}, context.run.tags
     outcomes: dict[date, Outcome] = {}
+    shown = ""
     try:
         with Ahead(days) as ahead:
-            for number, day in enumerate(days, start=1):
-                run = DayRun(
+            runs = [
+                DayRun(
                     day=day,
                     now=now,
                     clock=clock,
                     warehouse=store,
                     market=market,
                     knobs=knobs,
-                    config=context.op_execution_context.op_config or {},
+                    config=config,
                     log=context.log,
-                    tags=context.run.tags,
+                    tags=tags,
                     is_first=number == 1,
                     is_last=number == len(days),
                     ahead=ahead,
                 )
-                _require_started(day, now)
-                if number == 1:
+                for number, day in enumerate(days, start=1)
+            ]
+            while left := runs[len(outcomes) :]:
+                shown = str(left[0].day)
+                _require_started(left[0].day, now)
+                # A session that has not opened must not take those before it with it.
+                together = [run for run in left[:days_at_once] if _has_started(run.day, now)]
+                if len(together) > 1:
+                    shown += f" to {together[-1].day}"
+                if not outcomes:
                     require_same_market(store, market)
                 began = time.perf_counter()
-                outcome = function(run)
-                seconds = round(time.perf_counter() - began, 3)
-                outcomes[day] = outcome.with_metadata(**{SECONDS: seconds})
-                if number == 1:
+                done = function(together)
+                seconds = round((time.perf_counter() - began) / len(together), 3)
+                if not outcomes:
                     remember_market(store, market)
-                if len(days) > 1:
-                    rows = outcomes[day].rows_written
-                    context.log.info(f"{table.name} {day}: {rows} rows ({number} of {len(days)})")
+                for run, outcome in zip(together, done, strict=True):
+                    outcomes[run.day] = outcome.with_metadata(**{SECONDS: seconds})
+                    if len(days) > 1:
+                        context.log.info(
+                            f"{table.name} {run.day}: {outcome.rows_written} rows "
+                            f"({len(outcomes)} of {len(days)})"
+                        )
         rows_of_table = store.row_count(table)
     except BaseException as error:
         # Whatever ends a range early, Ctrl-C too: days that are committed must not look undone.
         _keep_finished_days(context, table, outcomes)
         if len(days) > 1:
-            done = f"{len(outcomes)} of {len(days)} days are kept"
-            context.log.error(f"{table.name} {day}: {type(error).__name__}; {done}")
+            kept = f"{len(outcomes)} of {len(days)} days are kept"
+            context.log.error(f"{table.name} {shown}: {type(error).__name__}; {kept}")
         if not isinstance(error, _EXPLAINED):
             raise
         raise dg.Failure(
-            description=f"{table.name} {day}: {error}",
+            description=f"{table.name} {shown}: {error}",
             metadata={
-                "trade_date": str(day),
+                "trade_date": shown,
                 "error": type(error).__name__,
                 "days_done": len(outcomes),
                 "days_asked": len(days),
@@ -331,8 +336,12 @@ def _require_partition(context: dg.AssetExecutionContext, table: Table) -> None:
         )
 
 
+def _has_started(day: date, now: datetime) -> bool:
+    return session_on(day).open <= now
+
+
 def _require_started(day: date, now: datetime) -> None:
-    if session_on(day).open > now:
+    if not _has_started(day, now):
         local = now.astimezone(EASTERN)
         raise ValueError(
             f"the session has not opened yet: the market's clock is at {local:%Y-%m-%d %H:%M} ET"
