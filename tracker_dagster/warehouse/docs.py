@@ -1,4 +1,4 @@
-"""The documentation of every table, rendered from its schema. Pure but for ``main``."""
+"""The documentation of every table and view, rendered from its schema. Pure but for ``main``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tracker_dagster.schemas.base import ColumnDoc, Kind, Table
 from tracker_dagster.schemas.registry import TABLES
+from tracker_dagster.schemas.views import VIEWS, View, ViewColumn
 
 _KINDS = {
     Kind.MARKET: "market data: parsed from the vendor's files or history, can be fetched again",
@@ -24,16 +25,20 @@ _HEAD = """\
 Generated from `tracker_dagster/schemas` by `python -m tracker_dagster.warehouse.docs`; do not
 edit. All instants are UTC, all `trade_date`s New York. A write replaces exactly one unit, in one
 transaction; rows that break a rule go to `quarantine` instead. The database has no constraints
-of its own: keys and rules are checked before each write.
+of its own: keys and rules are checked before each write. Views give some of it the names that the
+integration guide uses; a view is made anew whenever it or a table behind it changes.
 """
 
 
-def render(tables: Iterable[Table] = TABLES.values()) -> str:
-    """The page in Markdown: an index, then a section a table."""
-    tables = list(tables)
-    index = [f"| [`{table.name}`](#{table.name}) | {table.description} |" for table in tables]
-    head = [_HEAD, "| table | rows |", "|---|---|", *index]
-    return "\n".join(head) + "\n" + "".join(_section(table) for table in tables)
+def render(tables: Iterable[Table] = TABLES.values(), views: Iterable[View] = VIEWS) -> str:
+    """The page in Markdown: an index, then a section a table and a section a view."""
+    tables, views = list(tables), list(views)
+    told = [(one.name, one.description) for one in tables]
+    told += [(one.name, one.description) for one in views]
+    index = [f"| [`{name}`](#{name}) | {description} |" for name, description in told]
+    head = [_HEAD, "| table or view | rows |", "|---|---|", *index]
+    sections = [*map(_section, tables), *map(_view_section, views)]
+    return "\n".join(head) + "\n" + "".join(sections)
 
 
 def _section(table: Table) -> str:
@@ -64,15 +69,41 @@ def _section(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _view_section(view: View) -> str:
+    facts = [f"* View over {', '.join(f'`{name}`' for name in view.reads)}; nobody writes it."]
+    if view.left_out:
+        facts.append(f"* Left out: {view.left_out}")
+    lines = [
+        "",
+        f"## {view.name}",
+        "",
+        view.description,
+        "",
+        *facts,
+        "",
+        "| column | type | meaning |",
+        "|---|---|---|",
+        *(_view_row(column) for column in view.columns),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _view_row(column: ViewColumn) -> str:
+    return _cells(f"`{column.name}`", column.sql_type, column.meaning)
+
+
 def _row(doc: ColumnDoc) -> str:
-    cells = [
+    return _cells(
         f"`{doc.name}`",
         doc.sql_type,
         doc.unit or "",
         "yes" if doc.nullable else "no",
         ", ".join(doc.rules),
         doc.description,
-    ]
+    )
+
+
+def _cells(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

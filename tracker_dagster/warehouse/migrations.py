@@ -3,13 +3,14 @@
 Missing tables are created and missing nullable columns added. A table that can be filled again
 (market, derived) is dropped and created empty when its shape changed otherwise. Captured,
 decision, ledger and bookkeeping tables change only by the numbered `MIGRATIONS`, after a copy of
-the file.
+the file. Views hold nothing and are replaced whenever they or the tables they read have changed.
 """
 
 # ruff: noqa: S608 - names come from schemas and are quoted; values are always bound.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import warnings
@@ -21,6 +22,7 @@ from pathlib import Path
 import duckdb
 
 from tracker_dagster.schemas.base import Kind, Table, sql_type
+from tracker_dagster.schemas.views import View
 from tracker_dagster.warehouse.connections import quoted
 from tracker_dagster.warehouse.errors import (
     NewerFileError,
@@ -85,12 +87,14 @@ def make_plan(
     connection: duckdb.DuckDBPyConnection,
     tables: Mapping[str, Table],
     migrations: Sequence[Migration],
+    views: Sequence[View] = (),
 ) -> Plan:
     """Compare the open file with the code. Changes nothing.
 
     Raises:
         NewerFileError: the file has a higher version than the code.
-        SchemaChangeError: a table that cannot be rebuilt differs, and no migration is pending.
+        SchemaChangeError: a table that cannot be rebuilt differs, and no migration is pending; or
+            a table that is not ours has the name of a view.
     """
     version = file_version(connection)
     newest = code_version(migrations)
@@ -126,6 +130,7 @@ def make_plan(
             ]
         elif not pending:
             raise SchemaChangeError(_difference(table, found))
+    statements += _view_statements(connection, tables, views, shapes)
     return Plan(version, pending, tuple(statements), tuple(rebuilt))
 
 
@@ -133,21 +138,22 @@ def apply_plan(
     connection: duckdb.DuckDBPyConnection,
     tables: Mapping[str, Table],
     migrations: Sequence[Migration],
+    views: Sequence[View] = (),
 ) -> None:
-    """Run what the file needs in one transaction: numbered migrations, then shapes."""
+    """Run what the file needs in one transaction: numbered migrations, then shapes, then views."""
     connection.execute("BEGIN")
     try:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, name VARCHAR)"
         )
-        plan = make_plan(connection, tables, migrations)
+        plan = make_plan(connection, tables, migrations, views)
         if plan.found_version is None:
             _record(connection, code_version(migrations), "created")
         for migration in plan.pending:
             migration.apply(connection)
             _record(connection, migration.version, migration.name)
         if plan.pending:
-            plan = make_plan(connection, tables, migrations)
+            plan = make_plan(connection, tables, migrations, views)
         for statement in plan.statements:
             connection.execute(statement)
         connection.execute("COMMIT")
@@ -210,6 +216,42 @@ def _shapes(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
     for table, column, kind in rows:
         shapes.setdefault(table, {})[column] = _LONG_NAMES.get(kind, kind)
     return shapes
+
+
+def _view_statements(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, Table],
+    views: Sequence[View],
+    shapes: Mapping[str, Mapping[str, str]],
+) -> list[str]:
+    """What brings the views up to date; those over tables that the code does not have are left out.
+
+    A view's comment ends with an identity of its query and of the tables that it reads: DuckDB
+    keeps the query in words of its own, and binds it to the columns that were there.
+    """
+    rows = connection.execute(
+        "SELECT view_name, comment FROM duckdb_views() "
+        "WHERE NOT internal AND database_name = current_database()"
+    ).fetchall()
+    comments = dict(rows)
+    statements: list[str] = []
+    for view in views:
+        if not set(view.reads) <= set(tables):
+            continue
+        if view.name in shapes and view.name not in comments:
+            raise SchemaChangeError(
+                f"{view.name} is a table of this file and the name of a view: rename the table"
+            )
+        made_of = [view.sql, *(create_sql(tables[name]) for name in view.reads)]
+        identity = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+        comment = f"{view.description} [{identity}]"
+        if comments.get(view.name) != comment:
+            told = comment.replace("'", "''")
+            statements += [
+                f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {view.sql}",
+                f"COMMENT ON VIEW {quoted(view.name)} IS '{told}'",
+            ]
+    return statements
 
 
 def _expected(table: Table) -> dict[str, str]:

@@ -17,6 +17,7 @@ import polars as pl
 from tracker_dagster.schemas.base import Kind, Table
 from tracker_dagster.schemas.registry import TABLES
 from tracker_dagster.schemas.system import INGESTED_FILES, LEDGER, QUARANTINE
+from tracker_dagster.schemas.views import VIEWS, View
 from tracker_dagster.warehouse.connections import ROW_GROUP_ROWS, connect, opened, quoted
 from tracker_dagster.warehouse.errors import FrameError, UnitMismatchError
 from tracker_dagster.warehouse.migrations import (
@@ -40,7 +41,7 @@ from tracker_dagster.warehouse.units import (
 )
 
 #: Files this process has compared with the code: which file lay at a path, and with what.
-_seen: dict[Path, tuple[tuple[int, int] | None, Mapping[str, Table], tuple[Migration, ...]]] = {}
+_seen: dict[Path, tuple[Any, ...]] = {}
 
 
 class Warehouse:
@@ -57,6 +58,7 @@ class Warehouse:
         patience: float = 60.0,
         tables: Mapping[str, Table] = TABLES,
         migrations: Sequence[Migration] = MIGRATIONS,
+        views: Sequence[View] = VIEWS,
     ) -> None:
         """Name the file.
 
@@ -65,17 +67,20 @@ class Warehouse:
             patience: seconds to wait for a program that holds the file without taking turns.
             tables: the tables the file has.
             migrations: numbered changes since the first release.
+            views: named queries over the tables; one that reads a table the file has not is left
+                out.
         """
         self.path = Path(path).absolute()
         self.patience = patience
         self._tables = tables
         self._migrations = tuple(migrations)
+        self._views = tuple(views)
 
     def __repr__(self) -> str:
         return f"Warehouse({str(self.path)!r})"
 
     def migrate(self) -> None:
-        """Create or update the tables. The first use of the file calls this.
+        """Create or update the tables and views. The first use of the file calls this.
 
         Raises:
             NewerFileError: a newer version of this package wrote the file.
@@ -84,7 +89,7 @@ class Warehouse:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._identity() is not None:
             with connect(self.path, read_only=True, patience=self.patience) as connection:
-                plan = make_plan(connection, self._tables, self._migrations)
+                plan = make_plan(connection, self._tables, self._migrations, self._views)
             if plan.is_empty:
                 self._remember()
                 return
@@ -92,27 +97,27 @@ class Warehouse:
         self._remember()
 
     def _remember(self) -> None:
-        _seen[self.path] = (self._identity(), self._tables, self._migrations)
+        _seen[self.path] = (self._identity(), self._tables, self._migrations, self._views)
 
     def _is_up_to_date(self) -> bool:
-        identity, tables, migrations = _seen.get(self.path, (None, None, None))
+        identity, tables, *rest = _seen.get(self.path, (None, None))
         return (
             identity is not None
             and identity == self._identity()
             and tables is self._tables
-            and migrations == self._migrations
+            and rest == [self._migrations, self._views]
         )
 
     def _apply(self) -> None:
         with turn(self.path, exclusive=True):
             if self._identity() is not None:
                 with opened(self.path, read_only=False, patience=self.patience) as connection:
-                    plan = make_plan(connection, self._tables, self._migrations)
+                    plan = make_plan(connection, self._tables, self._migrations, self._views)
                     connection.execute("CHECKPOINT")
                 if plan.pending and plan.found_version is not None:
                     copy_before_migration(self.path, plan.pending[-1].version)
             with opened(self.path, read_only=False, patience=self.patience) as connection:
-                apply_plan(connection, self._tables, self._migrations)
+                apply_plan(connection, self._tables, self._migrations, self._views)
 
     def _identity(self) -> tuple[int, int] | None:
         try:

@@ -36,7 +36,8 @@ def everything(path):
     """All user tables as a plain DuckDB shell sees them."""
     with duckdb.connect(path, read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        names = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
+        rows = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        names = [row[0] for row in rows]
         return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
 
 
