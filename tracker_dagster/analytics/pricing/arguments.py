@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tracker_dagster.analytics.pricing.dividends import CashDividends
+from tracker_dagster.analytics.pricing.dividends import CashDividends, Escrow
 from tracker_dagster.analytics.pricing.status import Status
 
 Backend = Literal["numba", "numpy"]
@@ -94,17 +94,24 @@ def flatten(
     ]
     flags = np.asarray(is_call, dtype=np.bool_)
     shape = np.broadcast_shapes(*(array.shape for array in numbers), flags.shape)
-    flat = [np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1) for array in numbers]
+    flat = [_flat(array, shape) for array in numbers]
     return flat[0], Contracts(
         spot=flat[1],
         strike=flat[2],
         years=flat[3],
         rate=flat[4],
         dividend_yield=flat[5],
-        is_call=np.ascontiguousarray(np.broadcast_to(flags, shape)).reshape(-1),
+        is_call=_flat(flags, shape),
         cash_dividends=None if cash_dividends is None else cash_dividends.aligned(shape),
         shape=shape,
     )
+
+
+def _flat(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape != shape:
+        array = np.broadcast_to(array, shape)
+    # Compiled code is made once, for arrays that may be written to: frames hand out others.
+    return np.require(array, requirements=("C", "W")).reshape(-1)
 
 
 def chosen_backend(backend: str | None) -> Backend:
@@ -128,7 +135,9 @@ def _default_backend() -> Backend:
     return "numba"
 
 
-def screened(price: np.ndarray, contracts: Contracts) -> np.ndarray:
+def screened(
+    price: np.ndarray, contracts: Contracts, set_aside: Escrow | None = None
+) -> np.ndarray:
     """Codes of `Status` for rows that no model can invert, OK for the others.
 
     The first of these that applies: no price, no spot, no strike, no rate, no dividends, bad
@@ -137,25 +146,25 @@ def screened(price: np.ndarray, contracts: Contracts) -> np.ndarray:
     Args:
         price: shape (n,), US dollars.
         contracts: n contracts.
+        set_aside: of their spots, for cash dividends.
 
     Returns:
         Shape (n,), int8.
     """
+    spot, dividends = contracts.spot, contracts.dividend_yield
+    if set_aside is not None:
+        spot, dividends = np.maximum(spot - set_aside.value, 0.0), dividends + set_aside.value
     status = np.full(len(contracts), Status.OK, np.int8)
-    nonsense = (
-        ~(np.isfinite(price) & (price >= 0.0))
-        | ~(np.isfinite(contracts.spot) & (contracts.spot >= 0.0))
-        | ~(np.isfinite(contracts.strike) & (contracts.strike >= 0.0))
-        | ~(np.isfinite(contracts.years))
-        | np.isinf(contracts.rate)
-        | np.isinf(contracts.dividend_yield)
-    )
-    # From the weakest reason to the strongest: a later one overwrites.
     status[contracts.years <= 0.0] = Status.EXPIRED
+    # From the weakest reason to the strongest: a later one overwrites.
+    positive = (price, contracts.spot, contracts.strike)
+    nonsense = ~np.isfinite(contracts.years) | np.isinf(contracts.rate) | np.isinf(dividends)
+    for values in positive:
+        nonsense |= (values < 0.0) | np.isinf(values)
     status[nonsense] = Status.BAD_INPUT
-    status[np.isnan(contracts.dividend_yield)] = Status.NO_DIVIDENDS
+    status[np.isnan(dividends)] = Status.NO_DIVIDENDS
     status[np.isnan(contracts.rate)] = Status.NO_RATE
     status[np.isnan(contracts.strike) | (contracts.strike == 0.0)] = Status.NO_STRIKE
-    status[np.isnan(contracts.spot) | (contracts.spot == 0.0)] = Status.NO_SPOT
+    status[np.isnan(contracts.spot) | ((spot == 0.0) & (contracts.spot >= 0.0))] = Status.NO_SPOT
     status[np.isnan(price)] = Status.NO_PRICE
     return status

@@ -29,6 +29,7 @@ def run_sliced(
     count: int,
     *arguments: Any,
     smallest: int = SMALLEST_SLICE,
+    largest: int | None = None,
 ) -> None:
     """Call ``kernel(start, stop, *arguments)`` over slices that cover ``range(count)``.
 
@@ -38,13 +39,16 @@ def run_sliced(
         count: rows in all.
         arguments: handed to every call as they are.
         smallest: fewest rows worth a thread; expensive kernels give a smaller figure.
+        largest: most rows a slice, about.
     """
     threads = os.cpu_count() or 1
-    slices = min(threads * SLICES_PER_THREAD, count // smallest)
-    if threads == 1 or slices < 2:
+    slices = min(threads * SLICES_PER_THREAD, count // smallest) if threads > 1 else 1
+    if largest is not None:
+        slices = max(slices, count // largest)
+    if slices < 2:
         kernel(0, count, *arguments)
         return
-    edges = [count * n // slices for n in range(slices + 1)]
-    waiting = [_pool().submit(kernel, start, stop, *arguments) for start, stop in pairwise(edges)]
+    edges = pairwise(count * n // slices for n in range(slices + 1))
+    waiting = [_pool().submit(kernel, start, stop, *arguments) for start, stop in edges]
     for slice_done in waiting:
         slice_done.result()
