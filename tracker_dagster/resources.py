@@ -182,6 +182,7 @@ class Knobs:
     compare_top_n: int
     benchmarks: tuple[str, ...]
     earnings_csv: Path | None
+    vix_futures_csv: Path | None
     refresh_run_days: int
     run_dir: Path
 
@@ -197,6 +198,7 @@ class Knobs:
             compare_top_n=settings.compare_top_n,
             benchmarks=settings.benchmarks,
             earnings_csv=settings.earnings_csv,
+            vix_futures_csv=settings.vix_futures_csv,
             refresh_run_days=settings.refresh_run_days,
             run_dir=settings.run_dir,
         )

@@ -112,6 +112,10 @@ class Settings(BaseSettings):
         default=None,
         description="CSV of earnings dates (ticker,report_date,report_time,status,announced_at)",
     )
+    vix_futures_csv: Path | None = Field(
+        default=None,
+        description="CSV of settlements of VIX futures (trade_date,vx1,vx2,vx3)",
+    )
 
     seed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=9300.0, description="cash to promote picks with, US dollars"

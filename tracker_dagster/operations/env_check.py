@@ -199,6 +199,10 @@ def hints(settings: Settings) -> list[str]:
         )
     if settings.earnings_csv is not None and not settings.earnings_csv.is_file():
         found.append(f"TRACKER_EARNINGS_CSV names {settings.earnings_csv}, which is not a file.")
+    if settings.vix_futures_csv is not None and not settings.vix_futures_csv.is_file():
+        found.append(
+            f"TRACKER_VIX_FUTURES_CSV names {settings.vix_futures_csv}, which is not a file."
+        )
     with suppress(KeyError):
         if not os.path.isabs(os.environ["DAGSTER_HOME"]):
             found.append("DAGSTER_HOME is not an absolute path: Dagster refuses it.")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _SIZE_INCHES = (7.0, 3.0)
 _DPI = 80
 _INK = "#1f5a7a"
-#: More points than the picture has columns only make the file larger.
 
 
 def _canvas(title: str) -> tuple[Figure, Axes]:
@@ -58,6 +57,39 @@ def bar_chart(frame: pl.DataFrame, category: str, value: str, title: str) -> str
     known = frame.drop_nulls(value)
     axes.bar(known[category].cast(pl.String).to_list(), known[value].to_numpy(), color=_INK)
     axes.tick_params(axis="x", rotation=60)
+    axes.set_ylabel(value.replace("_", " "), fontsize=8)
+    return _image(_say_if_empty(figure, axes, known), title)
+
+
+def line_chart(
+    frame: pl.DataFrame,
+    across: str,
+    value: str,
+    title: str,
+    *,
+    band: tuple[float, float] | None = None,
+    level: float | None = None,
+) -> str:
+    """A line through the rows, in their order, as a markdown image; it is broken at nulls.
+
+    Args:
+        frame: the rows.
+        across: column of the horizontal axis: dates or numbers.
+        value: column that is drawn.
+        title: above the picture.
+        band: heights between which the ground is shaded.
+        level: height of a dashed line.
+    """
+    figure, axes = _canvas(title)
+    known = frame.drop_nulls(value)
+    if known.height:
+        values = frame[value].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        if band is not None:
+            axes.axhspan(*band, color=_INK, alpha=0.12, linewidth=0)
+        if level is not None:
+            axes.axhline(level, color=_INK, linewidth=0.8, linestyle="--")
+        axes.plot(frame[across].to_numpy(), values, color=_INK, linewidth=1.2)
+        axes.plot(known[across].to_numpy()[-1:], known[value].to_numpy()[-1:], "o", color=_INK)
     axes.set_ylabel(value.replace("_", " "), fontsize=8)
     return _image(_say_if_empty(figure, axes, known), title)
 

@@ -235,6 +235,9 @@ VIX_TERM_STRUCTURE = Table(
     made_from=together(
         computed("vix vix9d vix3m ratio ratio_percentile ratio_sessions", *_INDEX),
         computed("structure reason", *_INDEX),
+        straight("vix_futures_settlements", "vx1", "vx3"),
+        computed("futures_spread futures_spread_percentile futures_reason", *_FUTURES),
+        computed("futures_regime futures_recommendation", *_FUTURES),
     ),
 )
 

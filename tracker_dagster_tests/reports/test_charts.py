@@ -37,6 +37,7 @@ def pixels(markdown: str) -> np.ndarray:
 
 DRAWN = {
     "histogram": lambda frame: charts.histogram(frame, "volume", "Volume"),
+    "line": lambda frame: charts.line_chart(frame, "day", "close", "Close", band=(90, 110)),
     "log histogram": lambda frame: charts.histogram(frame, "volume", "Volume", log_x=True),
 }
 
@@ -61,3 +62,15 @@ def test_bars_keep_the_order_of_the_rows() -> None:
     forward = charts.bar_chart(BARS, "ticker", "share", "Share")
     assert len(forward) < 60_000
     assert charts.bar_chart(BARS.reverse(), "ticker", "share", "Share") != forward
+
+
+def test_a_line_is_broken_where_nothing_is_known() -> None:
+    days = FRAME.head(100).select("day", close=pl.lit(100.0))
+    whole = charts.line_chart(days, "day", "close", "Close")
+    gap = days.with_columns(close=pl.when(pl.int_range(pl.len()).is_between(40, 60)).then(None)
+                            .otherwise("close"))  # fmt: skip
+    ink = [(pixels(picture)[..., :3] < 0.5).any(axis=-1).sum() for picture in
+           (charts.line_chart(gap, "day", "close", "Close"), whole)]  # fmt: skip
+    # A fifth of some 500 columns.
+    assert 80 < ink[1] - ink[0] < 150
+    assert charts.line_chart(days, "day", "close", "Close", level=100.5) != whole
