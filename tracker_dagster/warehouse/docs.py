@@ -26,7 +26,7 @@ Generated from `tracker_dagster/schemas` by `python -m tracker_dagster.warehouse
 edit. All instants are UTC, all `trade_date`s New York. A write replaces exactly one unit, in one
 transaction; rows that break a rule go to `quarantine` instead. The database has no constraints
 of its own: keys and rules are checked before each write. Views give some of it the names that the
-integration guide uses; a view is made anew whenever it or a table behind it changes.
+integration guide uses.
 """
 
 

@@ -3,7 +3,7 @@
 Missing tables are created and missing nullable columns added. A table that can be filled again
 (market, derived) is dropped and created empty when its shape changed otherwise. Captured,
 decision, ledger and bookkeeping tables change only by the numbered `MIGRATIONS`, after a copy of
-the file. Views hold nothing and are replaced whenever they or the tables they read have changed.
+the file. Views hold nothing and are replaced whenever their query has changed.
 """
 
 # ruff: noqa: S608 - names come from schemas and are quoted; values are always bound.
@@ -226,8 +226,8 @@ def _view_statements(
 ) -> list[str]:
     """What brings the views up to date; those over tables that the code does not have are left out.
 
-    A view's comment ends with an identity of its query and of the tables that it reads: DuckDB
-    keeps the query in words of its own, and binds it to the columns that were there.
+    A view's comment ends with an identity of its query, because DuckDB keeps the query itself in
+    words of its own. It binds the query anew at every use, so a table may change behind it.
     """
     rows = connection.execute(
         "SELECT view_name, comment FROM duckdb_views() "
@@ -242,8 +242,7 @@ def _view_statements(
             raise SchemaChangeError(
                 f"{view.name} is a table of this file and the name of a view: rename the table"
             )
-        made_of = [view.sql, *(create_sql(tables[name]) for name in view.reads)]
-        identity = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:12]
+        identity = hashlib.sha256(view.sql.encode()).hexdigest()[:12]
         comment = f"{view.description} [{identity}]"
         if comments.get(view.name) != comment:
             told = comment.replace("'", "''")
