@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from tracker_dagster.analytics.black_scholes import call_delta, years_to_expiry
+from tracker_dagster.analytics.pricing import greeks
+from tracker_dagster.analytics.pricing.expiry import years_to_expiry
 from tracker_dagster.strategy.known import known_at
 from tracker_dagster.strategy.settings import PickSettings
 
@@ -108,7 +109,10 @@ def with_delta(
     """
     years = years_to_expiry(decision_at, expiry)
     own = candidates.select("price", "strike", "implied_volatility").to_numpy()
-    computed = call_delta(own[:, 0], own[:, 1], max(years, 1e-9), own[:, 2], rate)
+    # A few dozen rows: compiled code would take longer to load than to run.
+    computed = greeks(
+        own[:, 0], own[:, 1], max(years, 1e-9), rate, 0.0, own[:, 2], is_call=True, backend="numpy"
+    ).delta
     from_vendor = pl.col("delta").is_not_null()
     own_delta = pl.Series("own", computed, dtype=pl.Float64, nan_to_null=True)
     return candidates.with_columns(own_delta).select(

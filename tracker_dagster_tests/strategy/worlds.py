@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tracker_dagster import trading_calendar
-from tracker_dagster.analytics.black_scholes import call_delta, years_to_expiry
+from tracker_dagster.analytics.pricing.expiry import years_to_expiry
 from tracker_dagster.instruments import build_option_symbol
 from tracker_dagster.schemas.book import POSITIONS
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
@@ -94,12 +94,14 @@ def last_prices(
     )
 
 
-def black_scholes_call(spot: float, strike: float, years: float, vol: float) -> float:
+def black_scholes_call(spot: float, strike: float, years: float, vol: float) -> tuple[float, float]:
+    """Value and delta, without interest or dividends."""
     from scipy.stats import norm
 
     deviation = vol * years**0.5
     d1 = np.log(spot / strike) / deviation + deviation / 2
-    return float(spot * norm.cdf(d1) - strike * norm.cdf(d1 - deviation))
+    delta = norm.cdf(d1)
+    return float(spot * delta - strike * norm.cdf(d1 - deviation)), float(delta)
 
 
 def chain(
@@ -123,9 +125,8 @@ def chain(
                 strike = round(round(price / step) * step + k * step, 3)
                 if strike <= 0:
                     continue
-                value = black_scholes_call(price, strike, years, vols[ticker])
+                value, delta = black_scholes_call(price, strike, years, vols[ticker])
                 mid = max(0.02, round(value, 4))
-                delta = float(call_delta(price, strike, years, vols[ticker]))
                 row = {
                     "trade_date": day,
                     "slot": slot,

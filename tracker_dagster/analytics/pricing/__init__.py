@@ -18,6 +18,7 @@ sense gives NaN, and from `implied_volatility` a `Status`; nothing raises for a 
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -29,6 +30,11 @@ from tracker_dagster.analytics.pricing.arguments import (
     chosen_backend,
     flatten,
 )
+from tracker_dagster.analytics.pricing.black76 import (
+    black76_greeks,
+    black76_implied_volatility,
+    black76_price,
+)
 from tracker_dagster.analytics.pricing.dividends import CashDividends
 from tracker_dagster.analytics.pricing.status import Status, status_names
 
@@ -37,6 +43,9 @@ __all__ = [
     "Greeks",
     "ImpliedVolatility",
     "Status",
+    "black76_greeks",
+    "black76_implied_volatility",
+    "black76_price",
     "greeks",
     "implied_volatility",
     "implied_volatility_and_greeks",
@@ -46,16 +55,10 @@ __all__ = [
 
 
 def _model(style: str) -> ModuleType:
-    # Imported on first use: the American side is large, and most processes price nothing.
-    if style == "european":
-        from tracker_dagster.analytics.pricing import european
-
-        return european
-    if style == "american":
-        from tracker_dagster.analytics.pricing import american
-
-        return american
-    raise ValueError(f"style {style!r} is neither 'european' nor 'american'")
+    if style not in ("european", "american"):
+        raise ValueError(f"style {style!r} is neither 'european' nor 'american'")
+    # On first use: most processes price nothing, and few both styles.
+    return import_module(f"{__name__}.{style}")
 
 
 def price(
