@@ -177,28 +177,30 @@ def test_the_flip_scales_with_the_price_of_everything() -> None:
     assert gamma_flip(book(scaled)).level == pytest.approx(10 * level, rel=1e-10)
 
 
-def test_minutes_before_expiry_a_flip_between_two_strikes_is_found() -> None:
-    # Ten minutes left: each strike is a spike of about 0.1 % of the price, so that the book is
-    # long and short in turn within one step of an ordinary grid.
+@pytest.mark.parametrize("shift", range(0, 40, 7))
+def test_minutes_before_expiry_flips_between_strikes_are_found(shift: int) -> None:
+    # Ten minutes left: each strike is a spike of about 0.05 % of the price, and the book is long
+    # and short in turn, within one step of an ordinary grid.
+    strikes = [6000.0 + shift + 5 * n for n in range(9)]
     chain = contracts(
         [
-            {"right": "C", "strike": 6000.0, "open_interest": 500},
-            {"right": "P", "strike": 6005.0, "open_interest": 500},
-            {"right": "C", "strike": 6010.0, "open_interest": 500},
-            {"right": "C", "strike": 6100.0, "open_interest": 1, "years": 0.25},
+            {"right": "CP"[n % 2], "strike": strike, "open_interest": 500}
+            for n, strike in enumerate(strikes)
         ],
-        spot=6004.0,
         years=10 / 525_600,
+        spot=strikes[4] + 1,
         implied_volatility=0.12,
         rate=0.0,
         root="SPXW",
         expiry=DAY,
     )
-    level = gamma_flip(book(chain)).level
-    assert level is not None
-    assert 6000 < level < 6005
-    assert abs(twin(chain, level)) < 1e-6 * abs(twin(chain, 6000.0))
-    assert twin(chain, level - 0.5) > 0 > twin(chain, level + 0.5)
+    for spot, first in ((strikes[4] + 1, 4), (strikes[2] - 1, 1), (strikes[6] + 1, 6)):
+        level = gamma_flip(book(moved(chain, spot))).level
+        assert level is not None
+        # Equal spikes cancel half-way between their strikes, but for the drift of s^2 / 2.
+        middle = sqrt(strikes[first] * strikes[first + 1])
+        assert level == pytest.approx(middle, abs=0.01)
+        assert abs(twin(chain, level)) < 1e-6 * abs(twin(chain, strikes[first]))
 
 
 @pytest.mark.parametrize(("right", "sign"), [("C", "positive"), ("P", "negative")])

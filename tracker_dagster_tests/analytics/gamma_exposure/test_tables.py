@@ -178,11 +178,13 @@ def test_contracts_without_a_value_are_excluded_with_reasons() -> None:
             put(85, 5, status="NO_QUOTE", **none),
             put(80, 5, status="NO_QUOTE", **none),
             put(70, 0, status="NO_QUOTE", **none),
+            put(60, None, expiry=EXPIRY + timedelta(days=28)),
         ]
     )
     row = whole(rows)
-    assert row["excluded"] == "NO_QUOTE 2, NO_OPEN_INTEREST 1, NO_TIME_VALUE 1"
-    assert (row["contracts_count"], row["counted_count"]) == (6, 2)
+    assert (row["expiries_count"], row["expiry_focus"]) == (1, EXPIRY)
+    assert row["excluded"] == "NO_OPEN_INTEREST 2, NO_QUOTE 2, NO_TIME_VALUE 1"
+    assert (row["contracts_count"], row["counted_count"]) == (7, 2)
     assert row["open_interest_coverage"] == pytest.approx(30 / 70)
     # Open interest does not need a value, and neither does max pain.
     assert (row["call_open_interest"], row["put_open_interest"]) == (40, 30)
