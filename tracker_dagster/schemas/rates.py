@@ -117,5 +117,41 @@ TREASURY_YIELDS = Table(
         computed("months yield_percent rate", *_YIELDS),
     ),
 )
+_QUOTES = (
+    "option_chain.bid", "option_chain.ask", "option_chain.quote_status", "option_chain.strike",
+    "option_chain.right", "option_chain.exercise_style", "option_chain.is_standard",
+)  # fmt: skip
+_DIVIDENDS = (
+    "corporate_actions.cash_amount", "corporate_actions.ex_date",
+    "corporate_actions.distribution_type", "corporate_actions.currency",
+    "corporate_actions.split_from", "corporate_actions.split_to",
+)  # fmt: skip
+_TERM = ("option_chain.expiry", "option_chain.root")
+_THEORY = ("option_chain.underlying_price", "treasury_yields.rate", *_DIVIDENDS, *_TERM)
 
-TABLES = (TREASURY_YIELDS,)
+IMPLIED_FORWARDS = Table(
+    "implied_forwards",
+    ImpliedForwards,
+    ("trade_date", "slot"),
+    Kind.DERIVED,
+    "Forward price of every underlying and expiry, by put-call parity where the quotes allow it.",
+    made_from=together(
+        straight("option_chain", "slot", "underlying", "expiry"),
+        computed("settlement", "option_chain.root"),
+        computed("years", *_TERM),
+        straight("option_chain", spot="underlying_price", spot_at="underlying_at"),
+        computed("rate", "treasury_yields.rate", *_TERM),
+        computed("rate_source", "treasury_yields.curve_date", "treasury_yields.source"),
+        computed("dividends_value", *_DIVIDENDS, "treasury_yields.rate", *_TERM),
+        computed("dividend_source", "corporate_actions.ticker", "universe.ticker"),
+        computed("forward_theory", *_THEORY),
+        computed("pairs_count quoted_count", *_QUOTES),
+        computed(
+            "forward_parity parity_error violations_count carry forward forward_source reason",
+            *_QUOTES,
+            *_THEORY,
+        ),
+    ),
+)
+
+TABLES = (TREASURY_YIELDS, IMPLIED_FORWARDS)

@@ -34,6 +34,7 @@ contract_health: corporate_actions market_last openings option_chain positions s
     structure_features
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
+implied_forwards: corporate_actions option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
 ledger:
 market_last: massive_rest_api universe
@@ -86,7 +87,7 @@ def test_the_graph_is_the_one_we_mean(graph):
 
 
 def test_every_asset_says_what_it_is(nodes):
-    assert len(nodes) == 20
+    assert len(nodes) == 21
     for name, node in nodes.items():
         assert len(node.description) > 40, name
         assert node.group_name != "default", name

@@ -158,7 +158,7 @@ def test_the_webserver_shows_the_graph_and_runs_a_day_and_a_week(tmp_path):
         shown = graph(server)
         nodes = {node["assetKey"]["path"][0]: node for node in shown["assetNodes"]}
         made = {name for name, node in nodes.items() if node["isMaterializable"]}
-        assert len(made) == 20, sorted(made)
+        assert len(made) == 21, sorted(made)
         assert {node["groupName"] for node in nodes.values()} >= {"market", "decisions", "reports"}
         upstream = {key["path"][0] for key in nodes["summary"]["dependencyKeys"]}
         assert {"weekly_picks", "promotions", "contract_health", "model_compares"} <= upstream
