@@ -13,6 +13,7 @@ least squares within are a quadratic over a square.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numba
 import numpy as np
@@ -25,7 +26,8 @@ Floats = NDArray[np.float64]
 _compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 #: Families of slices: SSVI's three parameters, raw SVI's five, raw SVI without negative density.
-_SSVI, _RAW, _FREE = 0, 1, 2
+#: Of a plain number numba would compile everything anew for each value.
+_SSVI, _RAW, _FREE = (cast(int, np.int64(family)) for family in range(3))
 
 _NEVER = 1e300
 #: A vertex sharper than this many deviations is not to be seen between strikes.
@@ -36,7 +38,8 @@ _TUKEY, _HUBER = 4.685, 1.345
 _NORMAL = 1.4826
 #: Rounds of fitting and weighing anew: as quoted, then Huber's weights, then Tukey's.
 _ROUNDS = 3
-_LOOKS, _LAST_LOOKS = 150, 400
+_FIRST = cast(int, np.int64(0))
+_LOOKS, _LAST_LOOKS = cast(int, np.int64(150)), cast(int, np.int64(400))
 #: Rounding must not turn a density of zero into a negative one.
 _MARGIN = 1e-6
 
@@ -243,22 +246,37 @@ def _search(
                 used += 2
                 continue
         px[2], py[2], cost[2] = centre_x + step * dx, centre_y + step * dy, value
-    best = int(np.argmin(cost))
+    best = 0
+    for i in range(1, 3):
+        if cost[i] < cost[best]:
+            best = i
     return px[best], py[best], _cost(family, px[best], py[best], k, w, weight, scale, out)
 
 
 @_compiled
+def _median(values: Floats) -> float:
+    """By insertion: compiling numpy's takes seconds, and slices are short. Sorts ``values``."""
+    for i in range(1, values.size):
+        value, j = values[i], i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+    return 0.5 * (values[(values.size - 1) // 2] + values[values.size // 2])
+
+
+@_compiled
 def _reweigh(
-    k: Floats, w: Floats, error: Floats, slice_: Floats, tukey: bool, weight: Floats
+    k: Floats, w: Floats, error: Floats, slice_: Floats, turn: int, weight: Floats
 ) -> None:
-    """Weights of the next round: those of the quotes' errors, less where the slice is far off."""
+    """Weights after a turn: those of the quotes' errors, less where the slice is far off."""
     off = np.empty(k.size)
     for i in range(k.size):
         off[i] = abs(_value(slice_, k[i]) - w[i]) / error[i]
     # A point inside its own quote is never thrown out, however well the others fit.
-    deviation = max(_NORMAL * np.median(off), 1.0 / _TUKEY)
+    deviation = max(_NORMAL * _median(off.copy()), 1.0 / _TUKEY)
     for i in range(k.size):
-        if tukey:
+        if turn > 0:
             ratio = min(off[i] / (_TUKEY * deviation), 1.0)
             trust = (1.0 - ratio * ratio) ** 2
         else:
@@ -276,7 +294,7 @@ def _fit(
         last = turn == _ROUNDS - 1
         x, y, _ = _search(family, x, y, _LAST_LOOKS if last else _LOOKS, k, w, weight, scale, out)
         if not last:
-            _reweigh(k, w, error, out, turn > 0, weight)
+            _reweigh(k, w, error, out, turn, weight)
 
 
 @_compiled
@@ -294,7 +312,7 @@ def _gain_asked(points: int) -> float:
 @_compiled
 def fit_slices(
     moneyness: Floats, variance: Floats, error: Floats, offsets: NDArray[np.int64], raw_points: int
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, NDArray[np.bool_], Floats]:
     """Fit every slice.
 
     Args:
@@ -306,29 +324,36 @@ def fit_slices(
 
     Returns:
         The best slices without butterfly arbitrage, ``(slices, 5)`` of a, b, rho, m, sigma; the
-        best slices whether or not they have any, the same array shape; the weights of the points
-        in the last round, ``(points,)``, 0 for one that was thrown out.
+        best slices whether or not they have any, of the same shape; whether the first are raw and
+        not SSVI, ``(slices,)``; the weights of the points in the last round, ``(points,)``, 0 for
+        one that was thrown out.
     """
     slices = offsets.size - 1
     free = np.empty((slices, 5))
     best = np.empty((slices, 5))
+    is_raw = np.zeros(slices, dtype=np.bool_)
     weights = 1.0 / (error * error)
     for s in range(slices):
         part = slice(offsets[s], offsets[s + 1])
         k, w, e, weight = moneyness[part], variance[part], error[part], weights[part]
-        scale = math.sqrt(w[np.argmin(np.abs(k))])
+        nearest = 0
+        for i in range(1, k.size):
+            if abs(k[i]) < abs(k[nearest]):
+                nearest = i
+        scale = math.sqrt(w[nearest])
         _fit(_SSVI, k, w, e, weight, scale, free[s])
         if k.size < raw_points:
             best[s] = free[s]
             continue
         # An outlier bends five parameters more than three: begin with what three say of it.
-        _reweigh(k, w, e, free[s], False, weight)
+        _reweigh(k, w, e, free[s], _FIRST, weight)
         _fit(_RAW, k, w, e, weight, scale, best[s])
         simple = _squares(k, w, weight, free[s])
         if _squares(k, w, weight, best[s]) >= simple * _gain_asked(k.size):
             best[s] = free[s]
         elif _is_free(best[s]):
             free[s] = best[s]
+            is_raw[s] = True
         else:
             candidate = np.empty(5)
             x, y, cost = _start(_FREE, k, w, weight, scale, candidate)
@@ -336,4 +361,5 @@ def fit_slices(
                 _, _, cost = _search(_FREE, x, y, _LAST_LOOKS, k, w, weight, scale, candidate)
             if cost < simple:
                 free[s] = candidate
-    return free, best, weights
+                is_raw[s] = True
+    return free, best, is_raw, weights
