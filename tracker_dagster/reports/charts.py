@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 _SIZE_INCHES = (7.0, 3.0)
 _DPI = 80
-_INK = "#1f5a7a"
+INK = "#1f5a7a"
 
 
-def _canvas(title: str) -> tuple[Figure, Axes]:
+def canvas(title: str) -> tuple[Figure, Axes]:
+    """An empty picture with its title, in the size and style that all have."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
@@ -47,18 +48,19 @@ def markdown_image(png: bytes, title: str) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def _image(figure: Figure, title: str) -> str:
+def image(figure: Figure, title: str) -> str:
+    """The figure as a markdown image."""
     return markdown_image(png_bytes(figure), title)
 
 
 def bar_chart(frame: pl.DataFrame, category: str, value: str, title: str) -> str:
     """One bar a row, in the order of the rows, as a markdown image."""
-    figure, axes = _canvas(title)
+    figure, axes = canvas(title)
     known = frame.drop_nulls(value)
-    axes.bar(known[category].cast(pl.String).to_list(), known[value].to_numpy(), color=_INK)
+    axes.bar(known[category].cast(pl.String).to_list(), known[value].to_numpy(), color=INK)
     axes.tick_params(axis="x", rotation=60)
     axes.set_ylabel(value.replace("_", " "), fontsize=8)
-    return _image(_say_if_empty(figure, axes, known), title)
+    return image(say_if_empty(figure, axes, known), title)
 
 
 def line_chart(
@@ -80,18 +82,18 @@ def line_chart(
         band: heights between which the ground is shaded.
         level: height of a dashed line.
     """
-    figure, axes = _canvas(title)
+    figure, axes = canvas(title)
     known = frame.drop_nulls(value)
     if known.height:
         values = frame[value].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if band is not None:
-            axes.axhspan(*band, color=_INK, alpha=0.12, linewidth=0)
+            axes.axhspan(*band, color=INK, alpha=0.12, linewidth=0)
         if level is not None:
-            axes.axhline(level, color=_INK, linewidth=0.8, linestyle="--")
-        axes.plot(frame[across].to_numpy(), values, color=_INK, linewidth=1.2)
-        axes.plot(known[across].to_numpy()[-1:], known[value].to_numpy()[-1:], "o", color=_INK)
+            axes.axhline(level, color=INK, linewidth=0.8, linestyle="--")
+        axes.plot(frame[across].to_numpy(), values, color=INK, linewidth=1.2)
+        axes.plot(known[across].to_numpy()[-1:], known[value].to_numpy()[-1:], "o", color=INK)
     axes.set_ylabel(value.replace("_", " "), fontsize=8)
-    return _image(_say_if_empty(figure, axes, known), title)
+    return image(say_if_empty(figure, axes, known), title)
 
 
 def histogram(frame: pl.DataFrame, value: str, title: str, *, log_x: bool = False) -> str:
@@ -99,7 +101,7 @@ def histogram(frame: pl.DataFrame, value: str, title: str, *, log_x: bool = Fals
 
     With ``log_x`` the bins are equal in the logarithm and values not above zero are left out.
     """
-    figure, axes = _canvas(title)
+    figure, axes = canvas(title)
     known = frame.drop_nulls(value)
     if log_x:
         known = known.filter(pl.col(value) > 0)
@@ -109,12 +111,13 @@ def histogram(frame: pl.DataFrame, value: str, title: str, *, log_x: bool = Fals
         if log_x and values.min() < values.max():
             bins = np.geomspace(values.min(), values.max(), 41)
             axes.set_xscale("log")
-        axes.hist(values, bins=bins, color=_INK)
+        axes.hist(values, bins=bins, color=INK)
     axes.set_xlabel(value.replace("_", " "), fontsize=8)
-    return _image(_say_if_empty(figure, axes, known), title)
+    return image(say_if_empty(figure, axes, known), title)
 
 
-def _say_if_empty(figure: Figure, axes: Axes, frame: pl.DataFrame) -> Figure:
+def say_if_empty(figure: Figure, axes: Axes, frame: pl.DataFrame) -> Figure:
+    """The figure, or one that says so where ``frame`` gave nothing to draw."""
     if frame.is_empty():
         axes.text(0.5, 0.5, "no rows", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
