@@ -1,4 +1,4 @@
-"""What the graph reads but does not make: the vendor's feeds, and the user's ledger."""
+"""What the graph reads but does not make: the vendor's feeds, the user's file and ledger."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ ALL = (
         description="Massive's REST API, or the simulated market's.",
         group_name="sources",
         kinds={"rest"},
+    ),
+    dg.AssetSpec(
+        "vix_futures_settlements",
+        description="Settlements of VIX futures that the user keeps in a CSV, where configured.",
+        group_name="sources",
+        kinds={"csv"},
     ),
     dg.AssetSpec(
         "ledger",

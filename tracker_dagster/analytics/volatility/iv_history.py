@@ -47,8 +47,8 @@ def iv_history(
 
     Args:
         today: ``basis``, ``underlying``, ``slot``, ``available_at``, ``iv_30d``, ``skew_25d_30d``
-            (annual decimals) and ``missing`` (why values are null): one row a basis and
-            underlying.
+            (annual decimals) and ``missing`` (``column: why; …`` of those that are null): one
+            row a basis and underlying.
         history: ``trade_date``, ``basis``, ``underlying``, ``available_at``, ``iv_30d``,
             ``skew_25d_30d``: a row a session, basis and underlying. Sessions outside
             `history_sessions` do not count, nor do rows that were not known yet when the row of
@@ -185,15 +185,15 @@ def _reason(days: Sequence[date]) -> pl.Expr:
     def said(condition: pl.Expr, words: pl.Expr | str) -> pl.Expr:
         return pl.when(condition).then(pl.lit(words) if isinstance(words, str) else words)
 
+    def said_of(name: str) -> pl.Expr:
+        # The term structure says of each column why it is null.
+        why = pl.col("missing").str.extract(f"(?:^|; )({name}: [^;]+)")
+        return pl.coalesce(why, pl.lit(f"{name}: not known"))
+
     of_year = f"of {SESSIONS} sessions have"
     needed = f"{MINIMUM_SESSIONS} are needed"
     return pl.concat_str(
-        said(
-            ~iv_known,
-            pl.concat_str(
-                pl.lit("no 30-day volatility"), pl.col("missing"), separator=": ", ignore_nulls=True
-            ),
-        ),
+        said(~iv_known, said_of(IV)),
         said(
             ~enough,
             pl.format(f"rank and percentile: {{}} {of_year} a value, {needed}", "history_sessions"),
@@ -210,7 +210,7 @@ def _reason(days: Sequence[date]) -> pl.Expr:
             missing("ramp_percentile") & pl.col("ramp").is_not_null(),
             pl.format(f"ramp_percentile: {{}} {of_year} a ramp, {needed}", "_ramps"),
         ),
-        said(pl.col(SKEW).is_null(), "no 25-delta skew at 30 days"),
+        said(pl.col(SKEW).is_null(), said_of(SKEW)),
         said(
             pl.col(SKEW).is_not_null() & pl.col("skew_percentile").is_null(),
             pl.format(f"skew_percentile: {{}} {of_year} a skew, {needed}", "_skews"),

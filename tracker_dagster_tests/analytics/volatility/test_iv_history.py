@@ -53,7 +53,9 @@ def series(
                 else calendar.day_file_available_at(day),
                 "iv_30d": value,
                 "skew_25d_30d": None if skew is None or value is None else skew * value,
-                "missing": None if value is not None else "iv_30d: no expiry beyond 30 days",
+                "missing": None
+                if value is not None
+                else "iv_7d: x; iv_30d: too far; skew_25d_30d: y",
             }
             for day, value in values.items()
         ],
@@ -227,7 +229,7 @@ def test_without_a_value_nothing_is_said_of_the_day() -> None:
     assert found["is_crush"] is None
     assert found["is_ramp"] is None
     assert found["recommendation"] is None
-    assert "no 30-day volatility: iv_30d: no expiry beyond 30 days" in found["reason"]
+    assert found["reason"] == "iv_30d: too far; skew_25d_30d: y; event_ahead: no calendar known"
 
 
 def test_the_first_sessions_of_the_calendar_have_no_past() -> None:
@@ -287,7 +289,7 @@ def test_every_null_has_its_reason_and_every_reason_a_null(history) -> None:  # 
     for each in found.to_dicts():
         said = each["reason"] or ""
         if each["iv_30d"] is None:
-            assert said.startswith("no 30-day volatility")
+            assert said.startswith("iv_30d: too far")
             continue
         for words, names in JUDGED.items():
             assert (f"{words}: " in said) == all(each[name] is None for name in names)

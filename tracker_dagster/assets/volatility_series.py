@@ -1,0 +1,365 @@
+"""Assets of volatility over time: implied against its own year, realised, the VIX's structure.
+
+Days of a range share nearly all of what they read, so each asset does a few of them at once.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Self
+
+import polars as pl
+
+from tracker_dagster.analytics.volatility.iv_history import history_sessions, iv_history
+from tracker_dagster.analytics.volatility.realized_history import (
+    bar_sessions,
+    realized_history,
+)
+from tracker_dagster.analytics.volatility.vix_term_structure import (
+    INDICES,
+    vix_sessions,
+)
+from tracker_dagster.analytics.volatility.vix_term_structure import (
+    vix_term_structure as vix_structure,
+)
+from tracker_dagster.assets.reference import INDEX_UNDERLYINGS
+from tracker_dagster.assets.wiring import (
+    Check,
+    DayRun,
+    Outcome,
+    picture,
+    trading_days_asset,
+)
+from tracker_dagster.ledger.folds import universe_as_of
+from tracker_dagster.reports.volatility_series import iv_history_chart, vix_ratio_chart
+from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.reference import (
+    CORPORATE_ACTIONS,
+    EARNINGS_CALENDAR,
+    REFERENCE_COLLECTIONS,
+    UNIVERSE,
+)
+from tracker_dagster.schemas.surface import IV_TERM_STRUCTURE
+from tracker_dagster.schemas.system import LEDGER
+from tracker_dagster.schemas.volatility_series import (
+    IV_PERCENTILE,
+    REALIZED_VOLATILITY,
+    VIX_TERM_STRUCTURE,
+)
+from tracker_dagster.sources.vix_futures_csv import read_vix_futures_csv
+from tracker_dagster.strategy.events import DIVIDENDS, FUNDS, earnings_flags
+from tracker_dagster.strategy.settings import PickSettings
+from tracker_dagster.trading_calendar import EASTERN, day_file_available_at, session_on
+from tracker_dagster.warehouse import Write
+
+#: Calendars that were asked for longer ago say nothing, as in decisions.
+MAX_AGE_DAYS = PickSettings().reference_max_age_days
+#: A month of sessions: enough that reading a year for each of them no longer counts.
+DAYS_AT_ONCE = 21
+#: Calendar days that the volatility followed here spans.
+TERM = timedelta(days=30)
+_DAILY = ("trade_date", "basis", "underlying", "slot", "available_at", "iv_30d", "skew_25d_30d")
+_OHLC = ("open", "high", "low", "close")
+
+
+def _members(runs: Sequence[DayRun]) -> dict[date, pl.DataFrame]:
+    """Ticker, category and whether enabled, of each day at its close, or now."""
+    ledger = runs[0].warehouse.read(LEDGER)
+    return {
+        run.day: universe_as_of(ledger, min(session_on(run.day).close, run.now)) for run in runs
+    }
+
+
+@dataclass(frozen=True)
+class _Calendars:
+    """What the earnings calendars said on the days of a run, and when they said it."""
+
+    earnings: pl.DataFrame
+    collections: pl.DataFrame
+
+    @classmethod
+    def read(cls, first: DayRun, last: date) -> Self:
+        since = first.day - timedelta(days=MAX_AGE_DAYS)
+        of_earnings = {"dataset": EARNINGS_CALENDAR.name}
+        return cls(
+            first.warehouse.read(EARNINGS_CALENDAR, first=since, last=last),
+            first.warehouse.read(REFERENCE_COLLECTIONS, first=since, last=last, where=of_earnings),
+        )
+
+    def ahead(self, today: pl.DataFrame, members: pl.DataFrame, day: date) -> pl.DataFrame:
+        """Whether earnings lie within the term of each of ``today``, as known at its slot."""
+        names = today.select(ticker="underlying").unique(maintain_order=True)
+        asked = (
+            names.join(members, on="ticker", how="left", maintain_order="left")
+            # Indices report no more than funds do.
+            .with_columns(
+                category=pl.when(pl.col("ticker").is_in(INDEX_UNDERLYINGS))
+                .then(pl.lit(FUNDS))
+                .otherwise("category")
+            )
+            # Earnings were asked for members alone: of others no answer means nothing.
+            .filter(pl.col("enabled") | (pl.col("category") == FUNDS))
+        )
+        flags = pl.concat(
+            earnings_flags(
+                asked, self.earnings, day, day + TERM, slot, MAX_AGE_DAYS, self.collections
+            ).select(
+                underlying="ticker",
+                slot=pl.lit(slot, today.schema["slot"]),
+                event_ahead="earnings_in_period",
+                event_note="earnings_note",
+            )
+            for slot in today["slot"].unique(maintain_order=True)
+        )
+        return (
+            today.select("basis", "underlying", "slot")
+            .join(flags, on=["underlying", "slot"], how="left", maintain_order="left")
+            .with_columns(pl.col("event_note").fill_null("its earnings are not asked for"))
+        )
+
+
+def _last_slots(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each session's row of the last slot by basis and underlying; rows come in that order."""
+    return rows.unique(["trade_date", "basis", "underlying"], keep="last", maintain_order=True)
+
+
+@trading_days_asset(
+    IV_PERCENTILE,
+    days_at_once=DAYS_AT_ONCE,
+    group="volatility",
+    deps=("universe", "iv_term_structure", "earnings_calendar"),
+    kinds=("numpy",),
+    checks={
+        "has_values": "At least one underlying has a 30-day volatility.",
+        "has_history": "Every one that has is compared with half a year of sessions or more.",
+    },
+)
+def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
+    """The last 30-day volatility of the session, on each basis, against the year before it.
+
+    For the universe, the benchmarks and the indices. A later slot of the session replaces what an
+    earlier one said; the session's files add a row on their own basis.
+    """
+    first, last = runs[0], runs[-1].day
+    members = _members(runs)
+    followed = {
+        day: sorted(
+            {*first.knobs.benchmarks, *INDEX_UNDERLYINGS, *rows.filter("enabled")["ticker"]}
+        )
+        for day, rows in members.items()
+    }
+
+    def term_structures(since: date, *more: str) -> pl.DataFrame:
+        anyone = sorted(set().union(*followed.values()))
+        return _last_slots(
+            first.warehouse.read(
+                IV_TERM_STRUCTURE,
+                as_of=first.now,
+                first=since,
+                last=last,
+                where={"underlying": anyone},
+                columns=[*_DAILY, *more],
+            )
+        )
+
+    current = term_structures(first.day, "missing")
+    past = term_structures(min([first.day, *history_sessions(first.day)]))
+    calendars = _Calendars.read(first, last)
+    frames: list[pl.DataFrame] = []
+    for run in runs:
+        today = current.filter(
+            (pl.col("trade_date") == run.day) & pl.col("underlying").is_in(followed[run.day])
+        ).drop("trade_date")
+        events = calendars.ahead(today, members[run.day], run.day) if today.height else None
+        rows = iv_history(today, past, run.day, events)
+        frames.append(IV_PERCENTILE.conform(rows, trade_date=run.day))
+    results = first.warehouse.replace_many(
+        [
+            Write(IV_PERCENTILE, frame, {"trade_date": run.day}, allow_empty=True)
+            for run, frame in zip(runs, frames, strict=True)
+        ]
+    )
+    return [
+        Outcome([result], _iv_metadata(run, frame, past), _iv_checks(frame))
+        for run, frame, result in zip(runs, frames, results, strict=True)
+    ]
+
+
+def _iv_checks(frame: pl.DataFrame) -> list[Check]:
+    valued = frame.drop_nulls("iv_30d")
+    short = valued.filter(pl.col("iv_percentile").is_null())
+    sessions = dict(short.select("underlying", "history_sessions").iter_rows())
+    return [
+        Check("has_values", valued.height > 0),
+        Check("has_history", short.is_empty(), {"sessions": sessions} if sessions else {}),
+    ]
+
+
+def _iv_metadata(run: DayRun, frame: pl.DataFrame, past: pl.DataFrame) -> dict[str, object]:
+    valued = frame.drop_nulls("iv_30d")
+    # A benchmark says most about the market; without one, whoever is dearest by its own standard.
+    is_benchmark = pl.col("underlying").is_in(run.knobs.benchmarks)
+    shown = valued.sort(is_benchmark, "iv_percentile", descending=True, nulls_last=True).head(1)
+    said: dict[str, object] = {
+        "underlyings": dict(frame["basis"].value_counts(sort=True).iter_rows()),
+        "ramps": valued.filter("is_ramp")["underlying"].unique().sort().to_list(),
+    }
+    if shown.is_empty():
+        return said
+    row, days = shown.row(0, named=True), history_sessions(run.day)
+    return said | picture(run, "history", lambda: iv_history_chart(past, row, days, run.day))
+
+
+def _published(runs: Sequence[DayRun]) -> Iterator[tuple[DayRun, datetime]]:
+    """The days whose files are out by now, and when they came out."""
+    for run in runs:
+        known_at = day_file_available_at(run.day)
+        if known_at <= run.now:
+            yield run, known_at
+
+
+def _not_yet(run: DayRun) -> Outcome:
+    due = day_file_available_at(run.day).astimezone(EASTERN)
+    return Outcome([], {"waiting": f"the session's files are not out before {due:%F %H:%M} ET"})
+
+
+@trading_days_asset(
+    REALIZED_VOLATILITY,
+    days_at_once=DAYS_AT_ONCE,
+    group="volatility",
+    deps=("universe", "stock_day_aggs", "bars_1m", "corporate_actions"),
+    kinds=("numpy",),
+    checks={"a_month_is_whole": "Every enabled ticker has 20 sessions of returns."},
+)
+def realized_volatility(runs: Sequence[DayRun]) -> list[Outcome]:
+    """What prices of the universe and the benchmarks have moved by, to the session's close.
+
+    Prices are in the shares of the session and a dividend is no loss. A window that lacks a bar
+    has no figure; nor has one that a split could hide in, because the session's corporate actions
+    were not collected.
+    """
+    known = list(_published(runs))
+    outcomes = {run.day: _not_yet(run) for run in runs}
+    if not known:
+        return list(outcomes.values())
+    days = [run for run, _ in known]
+    warehouse, benchmarks = days[0].warehouse, days[0].knobs.benchmarks
+    members = _members(days)
+    tickers = {
+        day: sorted({*benchmarks, *rows.filter("enabled")["ticker"]})
+        for day, rows in members.items()
+    }
+    everyone = sorted(set().union(*tickers.values()))
+    since = bar_sessions(days[0].day)[0]
+    last, as_of = days[-1].day, known[-1][1]
+
+    def of_everyone(table: Table, *columns: str) -> pl.DataFrame:
+        where = {"ticker": everyone}
+        return warehouse.read(
+            table, as_of=as_of, first=since, last=last, where=where, columns=columns or None
+        )
+
+    bars = of_everyone(STOCK_DAY_AGGS, "ticker", "trade_date", *_OHLC)
+    actions = of_everyone(CORPORATE_ACTIONS)
+    enabled = of_everyone(UNIVERSE, "ticker", "trade_date", "enabled").filter("enabled")
+    collected = _collected(days[0], enabled, since, last)
+    frames = [
+        realized_history(
+            tickers[run.day],
+            bars,
+            warehouse.read(
+                BARS_1M,
+                as_of=known_at,
+                first=run.day,
+                last=run.day,
+                where={"ticker": tickers[run.day], "is_regular": True},
+                columns=["ticker", "start", "open", "close", "is_regular"],
+            ),
+            actions.filter(pl.col("trade_date") <= run.day),
+            collected.filter(pl.col("trade_date") <= run.day),
+            run.day,
+        )
+        for run, known_at in known
+    ]
+    results = warehouse.replace_many(
+        [
+            Write(
+                REALIZED_VOLATILITY,
+                REALIZED_VOLATILITY.conform(frame, trade_date=run.day, available_at=known_at),
+                {"trade_date": run.day},
+                allow_empty=True,
+            )
+            for (run, known_at), frame in zip(known, frames, strict=True)
+        ]
+    )
+    for run, frame, result in zip(days, frames, results, strict=True):
+        lacking = frame.filter(pl.col("rv_20d").is_null())
+        why = dict(lacking.select("ticker", "reason").iter_rows())
+        check = Check("a_month_is_whole", lacking.is_empty(), {"missing": why} if why else {})
+        outcomes[run.day] = Outcome([result], {"tickers": frame.height}, [check])
+    return list(outcomes.values())
+
+
+def _collected(run: DayRun, enabled: pl.DataFrame, since: date, last: date) -> pl.DataFrame:
+    """``ticker``, ``trade_date``: the sessions whose corporate actions were asked for a ticker."""
+    answered = run.warehouse.read(
+        REFERENCE_COLLECTIONS,
+        first=since,
+        last=last,
+        where={"dataset": CORPORATE_ACTIONS.name, "subject": DIVIDENDS},
+        columns=["trade_date"],
+    ).unique()
+    always = pl.DataFrame({"ticker": run.knobs.benchmarks}, schema={"ticker": pl.String})
+    asked = enabled.select("ticker", "trade_date").join(answered, on="trade_date", how="semi")
+    return pl.concat([asked, always.join(answered, how="cross")]).unique()
+
+
+@trading_days_asset(
+    VIX_TERM_STRUCTURE,
+    days_at_once=DAYS_AT_ONCE,
+    group="volatility",
+    deps=("index_bars", "vix_futures_settlements"),
+    kinds=("numpy", "csv"),
+    checks={"has_ratio": "The VIX and VIX3M both have a bar of the session."},
+)
+def vix_term_structure(runs: Sequence[DayRun]) -> list[Outcome]:
+    """VIX / VIX3M at the close, its percentile, and the rule on the first and third future.
+
+    Futures need a file of settlements (``TRACKER_VIX_FUTURES_CSV``): no plan of the vendor has
+    them.
+    """
+    known = list(_published(runs))
+    outcomes = {run.day: _not_yet(run) for run in runs}
+    if not known:
+        return list(outcomes.values())
+    first, last = known[0][0], known[-1][0]
+    path = first.knobs.vix_futures_csv
+    settlements = None if path is None else read_vix_futures_csv(path)
+    bars = first.warehouse.read(
+        INDEX_BARS,
+        as_of=known[-1][1],
+        first=vix_sessions(first.day)[0],
+        last=last.day,
+        where={"ticker": list(INDICES)},
+        columns=["trade_date", "ticker", "close"],
+    )
+    frames = [
+        VIX_TERM_STRUCTURE.conform(
+            vix_structure(bars, settlements, run.day), trade_date=run.day, available_at=known_at
+        )
+        for run, known_at in known
+    ]
+    results = first.warehouse.replace_many(
+        [
+            Write(VIX_TERM_STRUCTURE, frame, {"trade_date": run.day})
+            for (run, _), frame in zip(known, frames, strict=True)
+        ]
+    )
+    for (run, _), frame, result in zip(known, frames, results, strict=True):
+        row = frame.row(0, named=True)
+        said = {name: row[name] for name in ("ratio", "structure", "reason", "futures_reason")}
+        drawn = picture(run, "history", lambda: vix_ratio_chart(bars, vix_sessions(last.day)))
+        check = Check("has_ratio", row["ratio"] is not None, {"reason": row["reason"]})
+        outcomes[run.day] = Outcome([result], said | drawn, [check])
+    return list(outcomes.values())
