@@ -17,11 +17,13 @@ from tracker_dagster.assets import (
     forwards,
     openings,
     option_bars,
+    option_greeks,
     picks,
     rates,
     reference,
     report,
     universe,
+    volatility_series,
 )
 from tracker_dagster.automation import housekeeping, jobs, schedules, sensors
 from tracker_dagster.resources import make_resources
@@ -49,11 +51,13 @@ def build_defs(
                     day_files,
                     captures,
                     forwards,
+                    option_greeks,
                     picks,
                     decisions,
                     openings,
                     book,
                     option_bars,
+                    volatility_series,
                     report,
                 ]
             ),

@@ -151,9 +151,11 @@ class MarketSim:
         """Switch every fault off."""
         self.simulation.faults.clear()
 
-    def true_volatility(self, ticker: str, day: Any, expiry: Any, strike: float) -> float:
-        """The volatility that prices a contract at the close of ``day``."""
-        return self.simulation.chains.true_volatility(ticker, day, expiry, strike)
+    def true_volatility(
+        self, ticker: str, day: Any, expiry: Any, strike: float, moment: datetime | None = None
+    ) -> float:
+        """The volatility that prices a contract at ``moment``, by default the close of ``day``."""
+        return self.simulation.chains.true_volatility(ticker, day, expiry, strike, moment)
 
 
 def _server(simulation: Simulation) -> uvicorn.Server:

@@ -13,7 +13,10 @@ from tracker_dagster.schemas import (
     option_bars,
     rates,
     reference,
+    surface,
     system,
+    volatility,
+    volatility_series,
 )
 from tracker_dagster.schemas.base import Table
 
@@ -33,6 +36,9 @@ TABLES: Mapping[str, Table] = _by_name(
     reference.TABLES,
     rates.TABLES,
     captured.TABLES,
+    volatility.TABLES,
+    surface.TABLES,
+    volatility_series.TABLES,
     decisions.TABLES,
     book.TABLES,
     system.TABLES,

@@ -1,0 +1,184 @@
+"""Frames of contracts valued: inputs joined, models run, reasons named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from tracker_dagster.analytics.dividends import cash_dividends
+from tracker_dagster.analytics.pricing import (
+    CashDividends,
+    Status,
+    implied_volatility,
+    implied_volatility_and_greeks,
+    status_names,
+)
+from tracker_dagster.analytics.pricing.dividends import escrow
+from tracker_dagster.analytics.pricing.expiry import years_column
+from tracker_dagster.analytics.rates import Curve, rates_for
+from tracker_dagster.instruments import AM_SETTLED_ROOTS
+
+#: Indices whose options are written on a future of the index: its own level says little of the
+#: forward (Cboe, VIX options product specification).
+ON_FUTURES = frozenset({"VIX"})
+
+THEORY = "theory"
+_GREEKS = ("delta", "gamma", "theta", "vega", "rho")
+
+
+def value_contracts(
+    contracts: pl.DataFrame,
+    moment: datetime,
+    curve: Curve | None,
+    dividends: pl.DataFrame,
+    forwards: pl.DataFrame | None = None,
+    *,
+    backend: str | None = None,
+) -> pl.DataFrame:
+    """What option_greeks says of each contract.
+
+    Args:
+        contracts: ``underlying``, ``root``, ``expiry``, ``right``, ``strike``, ``style``,
+            ``is_standard``, ``spot``, ``price`` (null where there is none), and where quotes are
+            known ``bid`` and ``ask``; a ``problem`` (name of a `Status`, else null) is kept as the
+            status of a contract that must not be valued.
+        moment: of the prices; terms are counted from it to the minute.
+        curve: zero rates; None where none was known.
+        dividends: cash dividends ahead, as `dividends_ahead` gives them.
+        forwards: ``underlying``, ``expiry``, ``settlement``, ``carry`` and ``forward_source``, as
+            implied by the quotes; a contract without a row has the theoretical forward.
+        backend: of `pricing`.
+
+    Returns:
+        ``contracts`` with years, rate, rate_source, dividends_value, dividend_yield, forward,
+        forward_source, implied_volatility, bid_volatility, ask_volatility, the greeks and status.
+        A volatility is there exactly where the status is OK.
+    """
+    frame = _with_terms(contracts, moment, forwards)
+    numbers = {
+        name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in ("spot", "strike", "years", "carry", "price")
+    }
+    if curve is None:
+        numbers["rate"] = np.full(frame.height, np.nan)
+    else:
+        numbers["rate"] = rates_for(curve, numbers["years"])
+    cash = cash_dividends(frame["underlying"], dividends)
+    set_aside = escrow(cash.aligned((frame.height,)), numbers["years"], numbers["rate"]).value
+    forward = (numbers["spot"] - set_aside) * np.exp(
+        (numbers["rate"] - numbers["carry"]) * numbers["years"]
+    )
+    status = _given_reasons(frame, forward)
+    valued = _valued(frame, numbers, cash, status, backend)
+    known = np.isfinite(forward) & (forward > 0)
+    return frame.drop("carry").with_columns(
+        rate=_nullable(numbers["rate"]),
+        rate_source=pl.when(_series(np.isfinite(numbers["rate"]))).then(
+            pl.lit(curve.source if curve else None, dtype=pl.String)
+        ),
+        dividends_value=_nullable(set_aside),
+        dividend_yield=_nullable(numbers["carry"]),
+        forward=_nullable(np.where(known, forward, np.nan)),
+        forward_source=pl.when(_series(known)).then("forward_source"),
+        **valued,
+    )
+
+
+def _with_terms(
+    contracts: pl.DataFrame, moment: datetime, forwards: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The contracts with years, settlement, carry and forward_source, in their order."""
+    frame = contracts.with_columns(
+        years=years_column(moment, contracts),
+        settlement=settlement(),
+    )
+    if forwards is None:
+        return frame.with_columns(carry=pl.lit(0.0), forward_source=pl.lit(THEORY))
+    keys = ["underlying", "expiry", "settlement"]
+    return frame.join(
+        forwards.select(*keys, "carry", "forward_source"),
+        on=keys,
+        how="left",
+        maintain_order="left",
+    ).with_columns(
+        pl.col("carry").fill_null(0.0), pl.col("forward_source").fill_null(pl.lit(THEORY))
+    )
+
+
+def settlement(root: str = "root") -> pl.Expr:
+    """``AM`` for contracts that settle on opening prices, else ``PM``, by the column of roots."""
+    morning = pl.col(root).is_in(sorted(AM_SETTLED_ROOTS))
+    return pl.when(morning).then(pl.lit("AM")).otherwise(pl.lit("PM")).alias("settlement")
+
+
+def _given_reasons(frame: pl.DataFrame, forward: np.ndarray) -> np.ndarray:
+    """Codes of `Status` of contracts that are not to be valued, OK for the others."""
+    status = np.full(frame.height, Status.OK, np.int8)
+    if "problem" in frame.columns:
+        codes = {member.name: int(member) for member in Status}
+        given = frame["problem"].replace_strict(codes, default=Status.OK, return_dtype=pl.Int8)
+        status = given.fill_null(Status.OK).to_numpy().copy()
+    unanchored = frame.select(
+        pl.col("underlying").is_in(sorted(ON_FUTURES)) & (pl.col("forward_source") == THEORY)
+    ).to_series()
+    status[unanchored.to_numpy() & np.isfinite(forward)] = Status.NO_FORWARD
+    status[~frame["is_standard"].to_numpy()] = Status.ADJUSTED
+    return status
+
+
+def _valued(
+    frame: pl.DataFrame,
+    numbers: Mapping[str, np.ndarray],
+    cash: CashDividends,
+    status: np.ndarray,
+    backend: str | None,
+) -> dict[str, pl.Series]:
+    """The columns that come from the models, each style on its own rows."""
+    count = frame.height
+    group = cash.aligned((count,)).group
+    assert group is not None
+    is_call = (frame["right"] == "C").to_numpy()
+    sides = {side: frame[side] for side in ("bid", "ask") if side in frame.columns}
+    columns = ("implied_volatility", "bid_volatility", "ask_volatility", *_GREEKS)
+    out = {name: np.full(count, np.nan) for name in columns}
+    style = frame["style"].to_numpy()
+    for model in ("european", "american"):
+        rows = np.flatnonzero((status == Status.OK) & (style == model))
+        if rows.size == 0:
+            continue
+
+        def terms(at: np.ndarray, model: str = model) -> tuple[tuple[object, ...], dict]:
+            arrays = (numbers[name][at] for name in ("spot", "strike", "years", "rate", "carry"))
+            lists = CashDividends.by_group(cash.years, cash.amounts, cash.offsets, group[at])
+            return (*arrays, is_call[at], model), {"cash_dividends": lists, "backend": backend}
+
+        positional, named = terms(rows)
+        implied, greeks = implied_volatility_and_greeks(
+            numbers["price"][rows], *positional, **named
+        )
+        status[rows] = implied.status
+        out["implied_volatility"][rows] = implied.volatility
+        for name, values in zip(_GREEKS, greeks, strict=True):
+            out[name][rows] = values
+        for side, quotes in sides.items():
+            quoted = rows[(status[rows] == Status.OK) & quotes.is_not_null().to_numpy()[rows]]
+            positional, named = terms(quoted)
+            edge = implied_volatility(
+                quotes.cast(pl.Float64).to_numpy()[quoted], *positional, **named
+            )
+            out[f"{side}_volatility"][quoted] = edge.volatility
+    return {name: _nullable(values) for name, values in out.items()} | {
+        "status": status_names(status)
+    }
+
+
+def _series(values: np.ndarray) -> pl.Series:
+    return pl.Series(values)
+
+
+def _nullable(values: np.ndarray) -> pl.Series:
+    """A column of numbers in which there is no NaN, but null."""
+    return pl.Series(np.where(np.isfinite(values), values, np.nan)).fill_nan(None)

@@ -1,0 +1,200 @@
+"""Asset `option_greeks`: every contract valued, from captured chains and from day files."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from tracker_dagster.assets.rates import curve_on, dividends_on
+from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
+from tracker_dagster.instruments import INDEX_ROOTS
+from tracker_dagster.reports.charts import bar_chart
+from tracker_dagster.schemas.captured import OPTION_CHAIN
+from tracker_dagster.schemas.market import INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.rates import IMPLIED_FORWARDS
+from tracker_dagster.schemas.volatility import OPTION_GREEKS
+from tracker_dagster.trading_calendar import EASTERN, day_file_available_at, session_on
+from tracker_dagster.warehouse import Unit, Write
+
+SNAPSHOT, DAY_FILE = "snapshot", "day_file"
+#: Share of contracts that may have no volatility before the check says so.
+SHARE_VALUED = 0.5
+#: Volatility points by which the median of ours may differ from the vendor's.
+VENDOR_TOLERANCE = 0.01
+_CHAIN = (
+    "symbol", "underlying", "root", "expiry", "right", "strike", "available_at", "exercise_style",
+    "is_standard", "shares_per_contract", "bid", "ask", "mid", "quote_status", "day_volume",
+    "open_interest", "implied_volatility", "underlying_price",
+)  # fmt: skip
+_DAY = (
+    "symbol", "underlying", "root", "expiry", "right", "strike", "is_adjusted", "close", "volume",
+)  # fmt: skip
+
+
+def slots_of(run: DayRun, table: Any, **where: Any) -> list[datetime]:
+    """The slots of the day in ``table``: the one the run was launched for, else all of them."""
+    rows = run.warehouse.read(table, first=run.day, last=run.day, where=where, columns=["slot"])
+    slots = sorted(set(rows["slot"]))
+    return [slot for slot in slots if run.slot in (None, slot)]
+
+
+def _style(vendor: pl.Expr | None = None) -> pl.Expr:
+    """Exercise style: the vendor's word, else european for index roots."""
+    by_root = (
+        pl.when(pl.col("root").is_in(sorted(INDEX_ROOTS)))
+        .then(pl.lit("european"))
+        .otherwise(pl.lit("american"))
+    )
+    if vendor is None:
+        return by_root
+    return pl.when(vendor.is_in(["american", "european"])).then(vendor).otherwise(by_root)
+
+
+def _captured(run: DayRun, slot: datetime) -> pl.DataFrame:
+    """The contracts of a captured chain, in the middle of their quotes."""
+    chain = run.warehouse.read(
+        OPTION_CHAIN, first=run.day, last=run.day, where={"slot": slot}, columns=list(_CHAIN)
+    )
+    return chain.rename({"implied_volatility": "vendor_volatility"}).with_columns(
+        style=_style(pl.col("exercise_style")),
+        spot=pl.col("underlying_price"),
+        spot_source=pl.when(pl.col("underlying_price").is_not_null()).then(
+            pl.lit(OPTION_CHAIN.name)
+        ),
+        price=pl.col("mid"),
+        price_source=pl.lit("mid"),
+        problem=pl.when(pl.col("quote_status") != "OK").then(pl.lit("NO_QUOTE")),
+        volume=pl.col("day_volume"),
+    )
+
+
+def _traded(run: DayRun) -> pl.DataFrame:
+    """The contracts of the day file at their last trades, against the underlyings' closes."""
+    known = day_file_available_at(run.day)
+    day: dict[str, Any] = {"as_of": known, "first": run.day, "last": run.day}
+    traded = run.warehouse.read(OPTION_DAY_AGGS, columns=list(_DAY), **day)
+    spots = pl.concat(
+        run.warehouse.read(table, columns=["ticker", "close"], **day).select(
+            underlying="ticker", spot="close", spot_source=pl.lit(table.name)
+        )
+        for table in (STOCK_DAY_AGGS, INDEX_BARS)
+    ).unique("underlying", keep="last", maintain_order=True)
+    return traded.join(spots, on="underlying", how="left", maintain_order="left").with_columns(
+        available_at=pl.lit(known),
+        style=_style(),
+        is_standard=~pl.col("is_adjusted"),
+        price=pl.col("close"),
+        price_source=pl.lit("close"),
+    )
+
+
+def _value(run: DayRun, contracts: pl.DataFrame, moment: datetime, unit: Unit) -> pl.DataFrame:
+    """Rows of the table for the contracts of one moment."""
+    # Imported here: it brings scipy and numba, and most processes value nothing.
+    from tracker_dagster.analytics.contract_greeks import value_contracts
+
+    underlyings = contracts["underlying"].unique().to_list()
+    dividends, sources = dividends_on(run, moment, underlyings)
+    forwards = None
+    if unit["basis"] == SNAPSHOT:
+        forwards = run.warehouse.read(
+            IMPLIED_FORWARDS,
+            first=run.day,
+            last=run.day,
+            where={"slot": moment},
+            columns=["underlying", "expiry", "settlement", "carry", "forward_source"],
+        )
+    valued = value_contracts(contracts, moment, curve_on(run, moment), dividends, forwards)
+    labelled = valued.join(sources, on="underlying", how="left", maintain_order="left")
+    return OPTION_GREEKS.conform(labelled, **unit)
+
+
+def _units(run: DayRun) -> Iterator[tuple[Unit, pl.DataFrame]]:
+    """Each unit of the day that can be made, with its contracts."""
+    for slot in slots_of(run, OPTION_CHAIN):
+        yield (
+            {"trade_date": run.day, "basis": SNAPSHOT, "slot": slot},
+            _captured(run, slot),
+        )
+    if run.slot is None:
+        traded = _traded(run)
+        if traded.height:
+            close = session_on(run.day).close
+            yield {"trade_date": run.day, "basis": DAY_FILE, "slot": close}, traded
+
+
+@trading_day_asset(
+    OPTION_GREEKS,
+    group="volatility",
+    deps=(
+        "option_chain",
+        "option_day_aggs",
+        "stock_day_aggs",
+        "index_bars",
+        "treasury_yields",
+        "corporate_actions",
+        "implied_forwards",
+    ),
+    kinds=("numba",),
+    checks={
+        "mostly_valued": "At least half of the contracts of each slot have a volatility.",
+        "agrees_with_vendor": "The median difference from the vendor's volatilities is below one "
+        "point, where it sends any.",
+    },
+)
+def option_greeks(run: DayRun) -> Outcome:
+    """Volatility implied by the middle of each captured quote, or by the day's last trade.
+
+    American contracts are valued with early exercise. Cash dividends come from corporate_actions,
+    the rate from the Treasury's curve, and where quotes allow the forward from put-call parity.
+    A contract without a volatility has a status that says why.
+    """
+    results, counts = [], {}
+    shares: dict[str, float] = {}
+    differences: dict[str, float] = {}
+    last: pl.DataFrame | None = None
+    for unit, contracts in _units(run):
+        rows = _value(run, contracts, unit["slot"], unit)  # type: ignore[arg-type]
+        results += run.warehouse.replace_many([Write(OPTION_GREEKS, rows, unit, allow_empty=True)])
+        name = _unit_name(unit)
+        ok = rows.filter(pl.col("status") == "OK")
+        shares[name] = ok.height / max(rows.height, 1)
+        difference = (ok["implied_volatility"] - ok["vendor_volatility"]).abs().median()
+        if difference is not None:
+            differences[name] = float(difference)  # type: ignore[arg-type]
+        counts[name] = dict(rows["status"].value_counts(sort=True).iter_rows())
+        last = rows
+    return Outcome(
+        results,
+        {"statuses": counts, **_chart(run, last)},
+        [
+            _below(
+                "mostly_valued",
+                {name: 1 - share for name, share in shares.items()},
+                1 - SHARE_VALUED,
+            ),
+            _below("agrees_with_vendor", differences, VENDOR_TOLERANCE),
+        ],
+    )
+
+
+def _unit_name(unit: Mapping[str, Any]) -> str:
+    if unit["basis"] == DAY_FILE:
+        return DAY_FILE
+    return f"{unit['slot'].astimezone(EASTERN):%H:%M}"
+
+
+def _below(name: str, values: Mapping[str, float], limit: float) -> Check:
+    """A promise that each value stays below a limit; those that do not are named."""
+    over = {unit: round(value, 4) for unit, value in values.items() if value > limit}
+    return Check(name, not over, over)
+
+
+def _chart(run: DayRun, rows: pl.DataFrame | None) -> dict[str, Any]:
+    if rows is None:
+        return {}
+    counted = rows["status"].value_counts(sort=True)
+    return picture(
+        run, "status", lambda: bar_chart(counted, "status", "count", f"Contracts {run.day}")
+    )
