@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tracker_dagster.analytics.gamma_exposure.contracts import counted_contracts, live_contracts
+
 Floats = NDArray[np.float64]
 
 #: The search goes on to three deviations of a month's move, within these relative limits.
@@ -104,6 +106,11 @@ def book_of(rows: pl.DataFrame) -> Book:
         sign=np.where(rows["right"].to_numpy() == "C", 1.0, -1.0),
         dividends=dividends,
     )
+
+
+def chain_book(contracts: pl.DataFrame) -> Book:
+    """The book of one chain, from its rows of option_greeks on the basis ``snapshot``."""
+    return book_of(counted_contracts(live_contracts(contracts)))
 
 
 def _net_and_gross(book: Book, spots: Floats) -> Floats:

@@ -95,6 +95,15 @@ def _expiries(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def repricing_gap() -> pl.Expr:
+    """By how much repricing at the spot misses the net gamma of gamma_exposure, over the gross.
+
+    Repricing leaves early exercise out; what else it leaves out shows here too.
+    """
+    net, repriced = "net_gamma_naive_usd_per_1pct", "repriced_gamma_naive_usd_per_1pct"
+    return (pl.col(repriced) - pl.col(net)).abs() / pl.col("gross_gamma_usd_per_1pct")
+
+
 _FLIP_SCHEMA = {
     "repriced_gamma_naive_usd_per_1pct": pl.Float64(),
     "gamma_flip": pl.Float64(),

@@ -12,19 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tracker_dagster.analytics.gamma_exposure import (
-    Book,
-    book_of,
+    chain_book,
     gamma_exposure,
     gamma_flip,
     gamma_profile,
     net_gamma,
 )
-from tracker_dagster.analytics.gamma_exposure.contracts import counted_contracts, live_contracts
 from tracker_dagster_tests.analytics.gamma_exposure.chains import DAY, contracts, random_chain
-
-
-def book(chain: pl.DataFrame) -> Book:
-    return book_of(counted_contracts(live_contracts(chain)))
 
 
 def twin(chain: pl.DataFrame, spot: float) -> float:
@@ -67,7 +61,7 @@ def test_repricing_agrees_with_quantlib(seed: int) -> None:
     chain = with_dividends(random_chain(seed, 50))
     spot = chain["spot"][0]
     prices = spot * np.linspace(0.7, 1.4, 15)
-    ours = net_gamma(book(chain), prices)
+    ours = net_gamma(chain_book(chain), prices)
     theirs = np.array([twin(chain, price) for price in prices])
     assert np.abs(ours - theirs).max() <= 1e-10 * np.abs(theirs).max()
 
@@ -79,7 +73,7 @@ def test_the_flip_is_the_nearest_sign_change_of_a_fine_grid(seed: int) -> None:
     grid = spot * np.exp(np.linspace(-0.149, 0.149, 2001))
     values = np.array([twin(chain, price) for price in grid])
     changes = np.flatnonzero(np.sign(values[1:]) != np.sign(values[:-1]))
-    flip = gamma_flip(book(chain))
+    flip = gamma_flip(chain_book(chain))
     if not changes.size:
         # A flip may lie beyond, where volatilities are high; none is within.
         assert flip.level is None or abs(log(flip.level / spot)) > 0.149
@@ -94,7 +88,7 @@ def test_the_flip_is_the_nearest_sign_change_of_a_fine_grid(seed: int) -> None:
 
 def test_random_chains_have_flips() -> None:
     # Else the tests above and below would pass without looking at any.
-    found = [gamma_flip(book(random_chain(seed, 40))).level for seed in range(20)]
+    found = [gamma_flip(chain_book(random_chain(seed, 40))).level for seed in range(20)]
     assert sum(level is not None for level in found) >= 12
 
 
@@ -110,7 +104,7 @@ def test_two_contracts_flip_where_logarithms_say() -> None:
     )
     middle = (log(upper) + log(lower)) / 2
     expected = exp(middle + s * s * (log(puts / calls) / log(upper / lower) - 0.5))
-    assert gamma_flip(book(chain)).level == pytest.approx(expected, rel=1e-12)
+    assert gamma_flip(chain_book(chain)).level == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_rate_moves_the_flip_and_time_is_held() -> None:
@@ -119,7 +113,7 @@ def test_the_rate_moves_the_flip_and_time_is_held() -> None:
         {"right": "P", "strike": 97.0, "open_interest": 70},
     ]
     without, with_rate = (
-        gamma_flip(book(contracts(legs, rate=rate, years=0.1))).level for rate in (0.0, 0.05)
+        gamma_flip(chain_book(contracts(legs, rate=rate, years=0.1))).level for rate in (0.0, 0.05)
     )
     assert with_rate == pytest.approx(without * exp(-0.05 * 0.1), rel=1e-12)
 
@@ -129,8 +123,8 @@ def test_the_rate_moves_the_flip_and_time_is_held() -> None:
 def test_a_small_move_of_the_spot_does_not_move_the_flip(seed: int, move: float) -> None:
     chain = with_dividends(random_chain(seed, 40))
     spot = chain["spot"][0]
-    before = gamma_flip(book(chain)).level
-    after = gamma_flip(book(moved(chain, spot * (1 + move)))).level
+    before = gamma_flip(chain_book(chain)).level
+    after = gamma_flip(chain_book(moved(chain, spot * (1 + move)))).level
     assume(before is not None and after is not None)
     if after != pytest.approx(before, rel=1e-9):
         # Another sign change became the nearest: then both were as near as each other.
@@ -158,7 +152,7 @@ def test_a_small_change_of_everything_moves_the_flip_little() -> None:
         spot=500.0,
         root="SPY",
     )
-    level = gamma_flip(book(chain)).level
+    level = gamma_flip(chain_book(chain)).level
     assert level is not None
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -166,15 +160,15 @@ def test_a_small_change_of_everything_moves_the_flip_little() -> None:
         other = moved(chain, 500 * (1 + 0.0003 * rng.normal())).with_columns(
             pl.col("implied_volatility") * pl.Series(noise)
         )
-        assert gamma_flip(book(other)).level == pytest.approx(level, rel=1e-3)
+        assert gamma_flip(chain_book(other)).level == pytest.approx(level, rel=1e-3)
 
 
 def test_the_flip_scales_with_the_price_of_everything() -> None:
     chain = random_chain(3, 60)
     scaled = chain.with_columns(pl.col("spot", "strike", "forward") * 10)
-    level = gamma_flip(book(chain)).level
+    level = gamma_flip(chain_book(chain)).level
     assert level is not None
-    assert gamma_flip(book(scaled)).level == pytest.approx(10 * level, rel=1e-10)
+    assert gamma_flip(chain_book(scaled)).level == pytest.approx(10 * level, rel=1e-10)
 
 
 @pytest.mark.parametrize("shift", range(0, 40, 7))
@@ -195,7 +189,7 @@ def test_minutes_before_expiry_flips_between_strikes_are_found(shift: int) -> No
         expiry=DAY,
     )
     for spot, first in ((strikes[4] + 1, 4), (strikes[2] - 1, 1), (strikes[6] + 1, 6)):
-        level = gamma_flip(book(moved(chain, spot))).level
+        level = gamma_flip(chain_book(moved(chain, spot))).level
         assert level is not None
         # Equal spikes cancel half-way between their strikes, but for the drift of s^2 / 2.
         middle = sqrt(strikes[first] * strikes[first + 1])
@@ -206,9 +200,9 @@ def test_minutes_before_expiry_flips_between_strikes_are_found(shift: int) -> No
 @pytest.mark.parametrize(("right", "sign"), [("C", "positive"), ("P", "negative")])
 def test_calls_or_puts_alone_never_flip(right: str, sign: str) -> None:
     chain = random_chain(6, 80).with_columns(right=pl.lit(right)).unique("strike")
-    profile = gamma_profile(book(chain))["net_gamma_naive_usd_per_1pct"]
+    profile = gamma_profile(chain_book(chain))["net_gamma_naive_usd_per_1pct"]
     assert ((profile > 0) if right == "C" else (profile < 0)).all()
-    level, reason = gamma_flip(book(chain))
+    level, reason = gamma_flip(chain_book(chain))
     assert level is None
     assert reason is not None
     assert reason.startswith(f"no sign change: {sign} from -")
@@ -217,7 +211,7 @@ def test_calls_or_puts_alone_never_flip(right: str, sign: str) -> None:
 def test_calls_and_puts_that_cancel_have_no_flip() -> None:
     chain = random_chain(6, 80).filter(pl.col("right") == "C")
     both = pl.concat([chain, chain.with_columns(right=pl.lit("P"), symbol="symbol" + pl.lit("p"))])
-    assert gamma_flip(book(both)) == (None, "calls and puts cancel at every price")
+    assert gamma_flip(chain_book(both)) == (None, "calls and puts cancel at every price")
 
 
 def test_what_cannot_be_repriced_is_left_out() -> None:
@@ -226,9 +220,11 @@ def test_what_cannot_be_repriced_is_left_out() -> None:
         {"right": "P", "strike": 97.0, "open_interest": 70},
     ]
     lacking = [{"right": "P", "strike": 99.0, "open_interest": 900, "forward": None}]
-    assert gamma_flip(book(contracts(legs + lacking))) == gamma_flip(book(contracts(legs)))
-    assert gamma_flip(book(contracts(lacking))) == (None, "no contract can be repriced")
-    assert gamma_profile(book(contracts(lacking))).is_empty()
+    assert gamma_flip(chain_book(contracts(legs + lacking))) == gamma_flip(
+        chain_book(contracts(legs))
+    )
+    assert gamma_flip(chain_book(contracts(lacking))) == (None, "no contract can be repriced")
+    assert gamma_profile(chain_book(contracts(lacking))).is_empty()
 
 
 def test_the_table_has_the_flip_and_the_gamma_repriced() -> None:
@@ -240,7 +236,7 @@ def test_the_table_has_the_flip_and_the_gamma_repriced() -> None:
         row["net_gamma_naive_usd_per_1pct"], rel=1e-9
     )
     assert row["repriced_gamma_naive_usd_per_1pct"] == pytest.approx(twin(chain, spot), rel=1e-9)
-    assert row["gamma_flip"] == gamma_flip(book(chain)).level
+    assert row["gamma_flip"] == gamma_flip(chain_book(chain)).level
     assert row["flip_distance"] == pytest.approx(row["gamma_flip"] / spot - 1)
     assert row["flip_reason"] is None
 
@@ -252,7 +248,7 @@ def test_a_wild_stock_is_searched_further() -> None:
         {"right": "P", "strike": 95.0, "open_interest": 600},
     ]
     calm, wild = (
-        gamma_flip(book(contracts(legs, implied_volatility=volatility, years=30 / 365)))
+        gamma_flip(chain_book(contracts(legs, implied_volatility=volatility, years=30 / 365)))
         for volatility in (0.15, 1.0)
     )
     assert calm.level is None
