@@ -63,6 +63,19 @@ def test_tight_quotes_count_more_than_wide_ones():
     assert row["forward_parity"] == pytest.approx(100.0, abs=0.01)
 
 
+def test_only_strikes_near_the_forward_are_asked():
+    """Calls far from it are all quoted a dollar too dear, and there are more of those."""
+    chain = european_chain(101.0, np.arange(40.0, 161.0, 2.5))
+    far = ((pl.col("strike") - 101).abs() > 13) & (pl.col("right") == "C")
+    chain = chain.with_columns(
+        pl.when(far).then(pl.col(side) + 1).otherwise(side).alias(side) for side in ("bid", "ask")
+    )
+    row = only(implied_forwards(chain, MOMENT, FLAT, NO_DIVIDENDS))
+    assert row["forward"] == pytest.approx(101.0, abs=1e-9)
+    assert row["pairs_count"] == 10
+    assert row["violations_count"] == row["quoted_count"] - 10
+
+
 @pytest.mark.parametrize(
     ("chain", "reason"),
     [
