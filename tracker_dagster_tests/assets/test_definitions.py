@@ -34,6 +34,9 @@ contract_health: corporate_actions market_last openings option_chain positions s
     structure_features
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
+gamma_by_expiry: option_greeks
+gamma_by_strike: option_greeks
+gamma_exposure: option_chain option_greeks
 implied_forwards: corporate_actions option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
 ledger:
