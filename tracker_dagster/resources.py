@@ -184,6 +184,7 @@ class Knobs:
     earnings_csv: Path | None
     vix_futures_csv: Path | None
     refresh_run_days: int
+    vendor_greeks: bool
     run_dir: Path
 
     @classmethod
@@ -200,6 +201,7 @@ class Knobs:
             earnings_csv=settings.earnings_csv,
             vix_futures_csv=settings.vix_futures_csv,
             refresh_run_days=settings.refresh_run_days,
+            vendor_greeks=settings.vendor_greeks,
             run_dir=settings.run_dir,
         )
 

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         default=7, description="days that finished refresh runs are kept in Dagster's history"
     )
 
+    vendor_greeks: bool = Field(
+        default=False,
+        description="also fetch the vendor's own end-of-day Greeks, to compare ours with them",
+    )
+
     @field_validator("sim_url", "massive_rest_url", "massive_s3_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:

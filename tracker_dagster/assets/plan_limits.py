@@ -10,7 +10,7 @@ import polars as pl
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
-from tracker_dagster.sources.errors import NotEntitledError
+from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.trading_calendar import decision_time
 from tracker_dagster.warehouse import Unit, Write
 
@@ -42,7 +42,7 @@ def refused(
     run: DayRun,
     table: Table,
     source: str,
-    error: NotEntitledError,
+    error: NotEntitledError | NotFoundError,
     check: str,
     metadata: Mapping[str, Any] | None = None,
 ) -> Outcome:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from tracker_dagster.marketsim.server import (
     aggregates,
+    analytics,
     control,
     market_status,
     options,
@@ -31,6 +32,7 @@ _ROUTES: tuple[tuple[str, Handler], ...] = (
     ("/v3/reference/options/contracts/{ticker}", options.contract),
     ("/v3/snapshot/options/{underlying}", options.chain_snapshot),
     ("/v3/snapshot/options/{underlying}/{contract}", options.contract_snapshot),
+    ("/options/v1/analytics", analytics.option_analytics),
     ("/v3/snapshot", universal.universal),
     ("/v3/snapshot/indices", snapshots.indices),
     ("/v2/snapshot/locale/us/markets/stocks/tickers", snapshots.stocks),

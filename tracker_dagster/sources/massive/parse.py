@@ -209,6 +209,24 @@ TREASURY_YIELDS: Layout = (
     *(Field(maturity, number) for maturity in YIELD_MONTHS),
 )
 
+#: ``/options/v1/analytics``. Its page names ticker, underlying_ticker and date as filters; what
+#: else a row holds it tells in prose alone, and no answer was to be had to look at. The rest is
+#: read under the names that the prose and the chain snapshot use, flat or nested as there.
+OPTION_ANALYTICS: Layout = (
+    Field("symbol", text, "ticker", required=True),
+    Field("date", day, required=True),
+    Field("underlying", text, "underlying_ticker"),
+    Field("implied_volatility", number),
+    Field("delta", number, "delta", ("greeks.delta",)),
+    Field("gamma", number, "gamma", ("greeks.gamma",)),
+    Field("theta", number, "theta", ("greeks.theta",)),
+    Field("vega", number, "vega", ("greeks.vega",)),
+    Field("rho", number, "rho", ("greeks.rho",)),
+    Field("underlying_price", number, "underlying_price", ("underlying_asset.price",)),
+    Field("dividend_yield", number),
+    Field("risk_free_rate", number),
+)
+
 HOLIDAYS: Layout = (
     Field("date", day, required=True),
     Field("exchange", text, required=True),

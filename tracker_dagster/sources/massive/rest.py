@@ -205,14 +205,14 @@ class MassiveRest(PagedClient):
 
     def stock_snapshot_pages(self, tickers: Collection[str]) -> Iterator[RawPage]:
         """Live snapshots of stocks, raw, for capture."""
-        for some in _chunks(tickers):
+        for some in chunks(tickers):
             yield from self.pages(
                 "/v3/snapshot", {"ticker.any_of": ",".join(some), "limit": SNAPSHOT_PAGE}
             )
 
     def index_snapshot_pages(self, tickers: Collection[str]) -> Iterator[RawPage]:
         """Live snapshots of indices (``I:SPX``), raw, for capture."""
-        for some in _chunks(tickers):
+        for some in chunks(tickers):
             yield from self.pages(
                 "/v3/snapshot/indices", {"ticker.any_of": ",".join(some), "limit": SNAPSHOT_PAGE}
             )
@@ -303,7 +303,7 @@ class MassiveRest(PagedClient):
         if tickers is None:
             yield from self.records(path, params | {"limit": NEW_FAMILY_PAGE})
             return
-        for some in _chunks(tickers):
+        for some in chunks(tickers):
             some_of: Params = {"ticker.any_of": ",".join(some), "limit": NEW_FAMILY_PAGE}
             yield from self.records(path, params | some_of)
 
@@ -372,7 +372,8 @@ def _bound(moment: date | datetime) -> str:
     return str(int(moment.timestamp() * 1000))
 
 
-def _chunks(tickers: Collection[str]) -> Iterator[list[str]]:
+def chunks(tickers: Collection[str]) -> Iterator[list[str]]:
+    """Distinct tickers in order, as many at a time as one call takes."""
     ordered = sorted(set(tickers))
     for start in range(0, len(ordered), TICKERS_PER_CALL):
         yield ordered[start : start + TICKERS_PER_CALL]
