@@ -129,10 +129,10 @@ def chosen_backend(backend: str | None) -> Backend:
 
 def _default_backend() -> Backend:
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError:
         return "numpy"
-    return "numba"
+    return "numpy" if numba.config.DISABLE_JIT else "numba"
 
 
 def screened(

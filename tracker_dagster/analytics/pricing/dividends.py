@@ -49,6 +49,10 @@ class CashDividends:
                 f"{rows} ex-dates, {len(self.amounts)} amounts and offsets "
                 f"{self.offsets[:3]}..{self.offsets[-1:]} do not make lists"
             )
+        later = np.ones(rows, np.bool_)
+        later[self.offsets[:-1][steps > 0]] = False
+        if (np.diff(self.years, prepend=0.0)[later] < 0.0).any():
+            raise ValueError("ex-dates of a list do not ascend")
         if self.group is not None and self.group.size:
             low, high = int(self.group.min()), int(self.group.max())
             if low < 0 or high >= len(steps):
@@ -122,14 +126,20 @@ def escrow(dividends: CashDividends, years: np.ndarray, rate: np.ndarray) -> Esc
         Two arrays of shape (n,). NaN where an amount or a time that may count is.
     """
     assert dividends.group is not None
-    starts = dividends.offsets[dividends.group]
-    counts = dividends.offsets[dividends.group + 1] - starts
-    contract = np.repeat(np.arange(len(years)), counts)
-    row = np.arange(len(contract)) + np.repeat(starts - np.cumsum(counts) + counts, counts)
-    when, amount = dividends.years[row], dividends.amounts[row]
-    counted = ~((when <= 0.0) | (when > years[contract]))
-    contract, when, amount = contract[counted], when[counted], amount[counted]
-    value = amount * np.exp(-rate[contract] * when)
-    return Escrow(
-        np.bincount(contract, value, len(years)), np.bincount(contract, value * when, len(years))
-    )
+    value, slope = np.zeros(len(years)), np.zeros(len(years))
+    position, end = dividends.offsets[dividends.group], dividends.offsets[dividends.group + 1]
+    contract = np.flatnonzero(position < end)
+    position = position[contract]
+    # The first dividend of every contract, then the second of those that have one, and so on.
+    while contract.size:
+        when = dividends.years[position]
+        before_expiry = ~(when > years[contract])
+        contract, position, when = (column[before_expiry] for column in (contract, position, when))
+        worth = dividends.amounts[position] * np.exp(-rate[contract] * when)
+        worth[when <= 0.0] = 0.0
+        value[contract] += worth
+        slope[contract] += worth * when
+        position = position + 1
+        more = position < end[contract]
+        contract, position = contract[more], position[more]
+    return Escrow(value, slope)

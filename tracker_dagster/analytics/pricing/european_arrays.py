@@ -71,7 +71,14 @@ def _legs(terms: Terms) -> _Legs:
 
 
 class _Chances(NamedTuple):
-    """Of the side out of the money: density at d, N(d), N(-w), and the value over ``near``."""
+    """What prices and Greeks are made of, arrays of shape (n,).
+
+    Attributes:
+        density: n(d).
+        of_near: chance that multiplies the near leg: N(d), in the money N(-d).
+        of_far: chance that multiplies the far leg: N(-w), in the money N(w).
+        value_share: time value over ``near``.
+    """
 
     density: np.ndarray
     of_near: np.ndarray
@@ -89,8 +96,11 @@ def _chances(legs: _Legs, deviation: np.ndarray) -> _Chances:
     value_share = np.where(outside, tail - other, 1.0 - (tail + other))
     small = np.flatnonzero((half < SERIES_HALF) & (legs.gap < SERIES_GAP))
     value_share[small] = density[small] * series_ratio(legs.gap[small], deviation[small])
-    of_near = np.where(outside, tail, 1.0 - tail)
-    return _Chances(density, of_near, other * (legs.near / legs.far), value_share)
+    # The smaller of N(d) and N(-d) is the tail itself: no digits are lost to one less the other.
+    of_near = np.where(outside != legs.in_the_money, tail, 1.0 - tail)
+    of_far = other * (legs.near / legs.far)
+    of_far = np.where(legs.in_the_money, 1.0 - of_far, of_far)
+    return _Chances(density, of_near, of_far, value_share)
 
 
 def _usable(terms: Terms, observed: np.ndarray) -> np.ndarray:
@@ -110,13 +120,11 @@ def _write_greeks(
 ) -> None:
     deviation = volatility * root
     chances = _chances(legs, deviation)
-    # Out of the money, a call gets the nearer leg, the asset, and a put pays the farther one.
     asset_is_near = legs.asset <= legs.cash
     of_asset = np.where(asset_is_near, chances.of_near, chances.of_far)
     of_cash = np.where(asset_is_near, chances.of_far, chances.of_near)
     sign = np.where(terms.is_call, 1.0, -1.0)
-    asset = sign * legs.asset * np.where(legs.in_the_money, 1.0 - of_asset, of_asset)
-    cash = sign * legs.cash * np.where(legs.in_the_money, 1.0 - of_cash, of_cash)
+    asset, cash = sign * legs.asset * of_asset, sign * legs.cash * of_cash
     slope = legs.near * chances.density
     decay = -0.5 * slope * volatility / root + terms.dividend_yield * asset - terms.rate * cash
     out[0] = asset / terms.spot

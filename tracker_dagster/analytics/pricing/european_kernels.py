@@ -214,14 +214,15 @@ def _write_greeks(
     d = half - u
     density = math.exp(-0.5 * d * d) / SQRT_2PI
     tail = density * _mills(abs(d))
-    of_near = tail if d <= 0.0 else 1.0 - tail
     of_far = density * _mills(half + u) * (near / far)
+    in_the_money = is_call == (asset > cash)
+    of_near = tail if (d <= 0.0) != in_the_money else 1.0 - tail
+    if in_the_money:
+        of_far = 1.0 - of_far
     if asset <= cash:
         of_asset, of_cash = of_near, of_far
     else:
         of_asset, of_cash = of_far, of_near
-    if is_call == (asset > cash):
-        of_asset, of_cash = 1.0 - of_asset, 1.0 - of_cash
     sign = 1.0 if is_call else -1.0
     asset *= sign * of_asset
     cash *= sign * of_cash

@@ -143,6 +143,11 @@ def test_greeks_are_slopes(
             spot, strike, years, rate, dividend_yield, volatility, is_call, backend=backend
         )
 
+    def delta(spot):
+        return greeks(
+            spot, strike, years, rate, dividend_yield, volatility, is_call, backend=backend
+        ).delta
+
     def slope(function, middle, step):
         """Central difference of fourth order."""
         at = [float(function(middle + n * step)) for n in (-2, -1, 1, 2)]
@@ -153,11 +158,6 @@ def test_greeks_are_slopes(
     size = spot + strike
     assert ours.delta == pytest.approx(
         slope(lambda s: value(spot=s), spot, step), abs=1e-6 * size / spot
-    )
-    delta = lambda s: (
-        greeks(  # noqa: E731
-            s, strike, years, rate, dividend_yield, volatility, is_call, backend=backend
-        ).delta
     )
     assert ours.gamma * step == pytest.approx(slope(delta, spot, step) * step, abs=1e-6)
     assert ours.vega == pytest.approx(
