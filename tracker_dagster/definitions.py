@@ -24,6 +24,7 @@ from tracker_dagster.assets import (
     reference,
     report,
     universe,
+    vendor_greeks,
     volatility_series,
 )
 from tracker_dagster.automation import housekeeping, jobs, schedules, sensors
@@ -53,6 +54,7 @@ def build_defs(
                     captures,
                     forwards,
                     option_greeks,
+                    vendor_greeks,
                     exposure,
                     picks,
                     decisions,

@@ -16,6 +16,7 @@ from tracker_dagster.schemas import (
     reference,
     surface,
     system,
+    vendor_greeks,
     volatility,
     volatility_series,
 )
@@ -38,6 +39,7 @@ TABLES: Mapping[str, Table] = _by_name(
     rates.TABLES,
     captured.TABLES,
     volatility.TABLES,
+    vendor_greeks.TABLES,
     surface.TABLES,
     exposure.TABLES,
     volatility_series.TABLES,

@@ -3,8 +3,6 @@
 A view holds nothing of its own. Its SQL is constant text put together from what is declared here.
 """
 
-
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -278,4 +276,4 @@ FROM (
     "file and over REST, the file's row is shown.",
 )
 
-VIEWS = (HISTORICAL_BARS,)
+VIEWS = (HISTORICAL_GREEKS, GAMMA_EXPOSURE_SNAPSHOTS, IV_PERCENTILE_CACHE, HISTORICAL_BARS)

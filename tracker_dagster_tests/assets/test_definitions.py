@@ -60,6 +60,7 @@ summary: contract_health market_last model_compares openings positions promotion
     structure_features universe weekly_picks
 treasury_yields: massive_rest_api
 universe: ledger
+vendor_greeks: massive_rest_api option_greeks universe
 weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs
     stock_day_aggs structure_features universe
 """

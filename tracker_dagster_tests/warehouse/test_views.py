@@ -93,6 +93,130 @@ def test_minutes_of_stocks_and_of_contracts_are_bars_of_one_minute(warehouse):
     ]
 
 
+def test_gamma_exposure_under_the_guides_names(warehouse):
+    row = {
+        **{"underlying": "SPY", "available_at": NOON, "open_interest_session": date(2026, 11, 17)},
+        **{"spot": 600.0, "contracts_count": 4, "counted_count": 4, "expiries_count": 1},
+        **{"call_open_interest": 10, "put_open_interest": 30, "put_call_open_interest": 3.0},
+        **{"call_gamma_usd_per_1pct": 2e6, "put_gamma_usd_per_1pct": 8e6},
+        **{"gross_gamma_usd_per_1pct": 1e7, "net_gamma_naive_usd_per_1pct": -6e6},
+        **{"call_volume": 5.0, "put_volume": 1.0, "put_call_volume": 0.2},
+        **{"call_wall": 606.0, "put_wall": 594.0, "max_pain": 600.0, "gamma_flip": 603.0},
+        **{"flow_reason": "no signed trades", "naive_sign": "plausible"},
+        **{"expiry_focus": date(2026, 11, 20)},
+    }
+    put(warehouse, "gamma_exposure", row, trade_date=DAY, slot=NOON)
+    (seen,) = shown(warehouse, "SELECT * FROM gamma_exposure_snapshots")
+    assert seen["symbol"] == "SPY"
+    assert seen["timestamp"] == NOON
+    assert (seen["total_gamma"], seen["dealer_net_gamma"]) == (1e7, -6e6)
+    assert seen["dealer_positioning"] == "SHORT_GAMMA"
+    assert (seen["gamma_skew"], seen["put_call_oi_ratio"]) == (0.25, 3.0)
+    assert seen["distance_to_resistance_pct"] == pytest.approx(1.0)
+    assert seen["distance_to_support_pct"] == pytest.approx(1.0)
+    assert (seen["gamma_wall_resistance"], seen["gamma_wall_support"]) == (606.0, 594.0)
+    assert (seen["gamma_flip"], seen["expiration_focus"]) == (603.0, date(2026, 11, 20))
+
+
+def priced(symbol, right, **more):
+    """A row of option_greeks that was valued."""
+    return {
+        **{"symbol": symbol, "underlying": "SPY", "root": "SPY", "expiry": date(2026, 11, 20)},
+        **{"right": right, "strike": 600.0, "style": "american", "is_standard": True},
+        **{"available_at": NOON, "status": "OK", "implied_volatility": 0.25, "spot": 601.0},
+        **{"delta": 0.5, "gamma": 0.02, "theta": -0.4, "vega": 30.0, "rho": 5.0},
+        **{"volume": 7.0, "open_interest": 11},
+        **more,
+    }
+
+
+def ranked(basis, slot, rank):
+    """A row of iv_percentile with a year behind it."""
+    return {
+        **{"basis": basis, "underlying": "SPY", "slot": slot, "available_at": slot},
+        **{"iv_30d": 0.25, "history_basis": basis, "history_sessions": 250},
+        **{"low": 0.10, "high": 0.50, "mean": 0.2, "median": 0.19, "deviation": 0.05},
+        **{"iv_rank": rank, "iv_percentile": 0.8, "zscore": 1.0, "regime": "ELEVATED"},
+        **{"change_5d": 0.1, "change_20d": 0.2, "trend": "EXPANDING"},
+        **{"skew_25d_30d": 0.04, "skew_percentile": 0.6},
+    }
+
+
+def quoted(symbol, right, **more):
+    """A row of option_chain."""
+    return {
+        **{"symbol": symbol, "underlying": "SPY", "root": "SPY", "expiry": date(2026, 11, 20)},
+        **{"right": right, "strike": 600.0, "is_standard": True, "available_at": NOON},
+        **{"quote_status": "OK", "greeks_status": "NOT_SENT", "bid": 2.0, "ask": 2.2},
+        **{"mid": 2.1, "last_price": 2.15},
+        **more,
+    }
+
+
+def test_greeks_of_a_captured_slot_with_its_quotes_and_the_rank_of_the_last_slot(warehouse):
+    captured = {"trade_date": DAY, "source": "massive_snapshot"}
+    for slot in (NOON, CLOSE):
+        put(warehouse, "option_chain", quoted(CALL, "C"), quoted(PUT, "P"), slot=slot, **captured)
+        contracts = [
+            priced(CALL, "C", price=2.1, price_source="mid"),
+            priced(PUT, "P", price=2.1, price_source="mid", delta=-0.5),
+        ]
+        put(warehouse, "option_greeks", *contracts, trade_date=DAY, basis="snapshot", slot=slot)
+    put(warehouse, "iv_percentile", ranked("snapshot", CLOSE, 0.375), trade_date=DAY)
+    rows = shown(
+        warehouse,
+        "SELECT symbol, contract_ticker, timestamp, expiration, option_type, dte, delta, rho, "
+        "iv_rank, underlying_price, bid, ask, last, mid_price, volume, open_interest "
+        "FROM historical_greeks ORDER BY timestamp, contract_ticker",
+    )
+    assert [(row["contract_ticker"], row["timestamp"], row["iv_rank"]) for row in rows] == [
+        # The day's rank was not known at noon.
+        *((CALL, NOON, None), (PUT, NOON, None)),
+        *((CALL, CLOSE, 0.375), (PUT, CLOSE, 0.375)),
+    ]
+    put_row = rows[1]
+    assert (put_row["option_type"], put_row["delta"], put_row["dte"]) == ("put", -0.5, 2)
+    assert (put_row["symbol"], put_row["expiration"]) == ("SPY", date(2026, 11, 20))
+    quotes = ("bid", "ask", "last", "mid_price")
+    assert tuple(put_row[name] for name in quotes) == (2.0, 2.2, 2.15, 2.1)
+    assert (put_row["underlying_price"], put_row["volume"]) == (601.0, 7.0)
+    assert (put_row["open_interest"], put_row["rho"]) == (11, 5.0)
+
+
+def test_greeks_of_day_files_have_a_last_price_and_no_quotes(warehouse):
+    # A chain captured at the close has the same slot: its quotes are not the file's.
+    captured = {"trade_date": DAY, "source": "massive_snapshot", "slot": CLOSE}
+    put(warehouse, "option_chain", quoted(CALL, "C"), **captured)
+    row = priced(CALL, "C", price=1.9, price_source="close")
+    put(warehouse, "option_greeks", row, trade_date=DAY, basis="day_file", slot=CLOSE)
+    unpriced = dict.fromkeys(("implied_volatility", "delta", "gamma", "theta", "vega", "rho"))
+    row = priced(CALL, "C", status="NO_QUOTE", price_source="mid", **unpriced)
+    put(warehouse, "option_greeks", row, trade_date=DAY, basis="snapshot", slot=CLOSE)
+    rows = shown(
+        warehouse,
+        "SELECT basis, last, mid_price, bid, status, implied_volatility FROM historical_greeks "
+        "ORDER BY basis",
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("day_file", 1.9, None, None, "OK", 0.25),
+        ("snapshot", 2.15, None, 2.0, "NO_QUOTE", None),
+    ]
+
+
+def test_iv_percentile_under_the_guides_names(warehouse):
+    both = [ranked("snapshot", CLOSE, 0.375), ranked("day_file", CLOSE, 0.5)]
+    put(warehouse, "iv_percentile", *both, trade_date=DAY)
+    (seen,) = shown(warehouse, "SELECT * FROM iv_percentile_cache WHERE basis = 'snapshot'")
+    assert seen == {
+        **{"symbol": "SPY", "date": DAY, "basis": "snapshot", "available_at": CLOSE},
+        **{"current_iv": 0.25, "iv_52w_high": 0.5, "iv_52w_low": 0.1, "iv_52w_mean": 0.2},
+        **{"iv_52w_median": 0.19, "iv_52w_stddev": 0.05, "data_points_52w": 250},
+        **{"iv_rank": 0.375, "iv_percentile": 0.8, "iv_zscore": 1.0, "iv_regime": "ELEVATED"},
+        **{"iv_change_5d": 0.1, "iv_change_20d": 0.2, "iv_trend": "EXPANDING"},
+        **{"skew_25d_30d": 0.04, "skew_percentile": 0.6, "reason": None},
+    }
+
+
 # How views come into a file
 
 THINGS = Table("things", Plain, ("trade_date",), Kind.DERIVED, "For the test.")
