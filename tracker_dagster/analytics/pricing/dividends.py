@@ -115,7 +115,8 @@ def escrow(dividends: CashDividends, years: np.ndarray, rate: np.ndarray) -> Esc
     """Present value, at each contract's rate, of the dividends before its expiry.
 
     The escrowed dividend model (Hull, Options, Futures, and Other Derivatives, 5th ed., 12.12):
-    the spot less this value is lognormal.
+    the spot less this value is lognormal. A dividend yield is earned on that net spot and does not
+    discount the dividends.
 
     Args:
         dividends: `CashDividends.aligned` with the contracts.

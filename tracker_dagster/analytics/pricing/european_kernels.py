@@ -1,7 +1,8 @@
 """Black-Scholes-Merton a contract at a time: compiled loops that release the interpreter.
 
 Notation and formulas as in `implied_deviation`. The three functions without an underscore are
-twins of those in `european_arrays`.
+twins of those in `european_arrays`. What is compiled is kept on disk until this file changes: touch
+it after a change of a constant that it imports.
 """
 
 from __future__ import annotations
