@@ -183,8 +183,11 @@ def _interest(run: DayRun, day: Any, slot: datetime | None) -> pl.DataFrame:
 
 def _sum_checks(rows: pl.DataFrame) -> list[Check]:
     """How much of what is held the sums speak for, and whether the flip's book is theirs."""
+    # Where no open interest is known at all, none is covered.
+    held = pl.col("contracts_count") > 0
+    covered = pl.when(held).then(pl.col("open_interest_coverage").fill_null(0.0))
     limits = {
-        "open_interest_covered": (pl.col("open_interest_coverage"), LEAST_COVERAGE, 1.0),
+        "open_interest_covered": (covered, LEAST_COVERAGE, 1.0),
         "repricing_agrees": (repricing_gap(), 0.0, REPRICING_TOLERANCE),
     }
     checks = []

@@ -98,10 +98,13 @@ def _expiries(rows: pl.DataFrame) -> pl.DataFrame:
 def repricing_gap() -> pl.Expr:
     """By how much repricing at the spot misses the net gamma of gamma_exposure, over the gross.
 
-    Repricing leaves early exercise out; what else it leaves out shows here too.
+    Repricing leaves early exercise out; what else it leaves out shows here too. 1 where nothing
+    can be repriced; null without gamma.
     """
     net, repriced = "net_gamma_naive_usd_per_1pct", "repriced_gamma_naive_usd_per_1pct"
-    return (pl.col(repriced) - pl.col(net)).abs() / pl.col("gross_gamma_usd_per_1pct")
+    gross = pl.col("gross_gamma_usd_per_1pct")
+    gap = (pl.col(repriced) - pl.col(net)).abs() / gross
+    return pl.when(gross > 0).then(gap.fill_null(1.0))
 
 
 _FLIP_SCHEMA = {
