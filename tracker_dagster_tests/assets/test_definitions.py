@@ -39,6 +39,8 @@ gamma_by_strike: option_greeks
 gamma_exposure: option_chain option_greeks
 implied_forwards: corporate_actions option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
+iv_surface: option_greeks universe
+iv_term_structure: iv_surface option_greeks universe
 ledger:
 market_last: massive_rest_api universe
 massive_flat_files:
