@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tracker_dagster.assets.plan_limits import gap, refused
+from tracker_dagster.assets.plan_limits import IN_PLAN, IN_PLAN_PROMISE, gap, refused
 from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
@@ -79,7 +79,12 @@ def write_file(run: DayRun, table: Table, fetched: FetchedFile, parsed: ParsedRo
         size_bytes=fetched.remote.size,
     )
     unit: Unit = {"trade_date": run.day, "source": FLAT_FILE}
-    result = run.warehouse.replace(table, frame, unit, rejected=parsed.rejected, file=file)
+    result, _ = run.warehouse.replace_many(
+        [
+            Write(table, frame, unit, rejected=parsed.rejected, file=file),
+            gap(run, table, FLAT_FILE, None),
+        ]
+    )
     if result.replaced_etag not in (None, file.etag):
         _alert_stale_decisions(run, table, result.replaced_etag, file.etag)
     return result
@@ -173,10 +178,23 @@ def stock_day_aggs(run: DayRun) -> Outcome:
     return Outcome([result], metadata, [coverage])
 
 
-@trading_day_asset(OPTION_DAY_AGGS, group="market", deps=("massive_flat_files",), kinds=("s3",))
+@trading_day_asset(
+    OPTION_DAY_AGGS,
+    group="market",
+    deps=("massive_flat_files",),
+    kinds=("s3",),
+    checks={IN_PLAN: IN_PLAN_PROMISE},
+)
 def option_day_aggs(run: DayRun) -> Outcome:
-    """One file a session from Massive's ``us_options_opra/day_aggs_v1``."""
-    fetched = _fetch(run, Dataset.OPTION_DAY)
+    """One file a session from Massive's ``us_options_opra/day_aggs_v1``.
+
+    A plan without it leaves a gap with its reason: the vendor has no other history of all
+    contracts.
+    """
+    try:
+        fetched = _fetch(run, Dataset.OPTION_DAY)
+    except NotEntitledError as error:
+        return refused(run, OPTION_DAY_AGGS, FLAT_FILE, error, IN_PLAN)
     parsed = option_day_rows(fetched.csv, run.day)
 
     def busiest() -> str:
@@ -191,7 +209,7 @@ def option_day_aggs(run: DayRun) -> Outcome:
 
     result = write_file(run, OPTION_DAY_AGGS, fetched, parsed)
     metadata = _file_metadata(Dataset.OPTION_DAY, fetched)
-    return Outcome([result], metadata | picture(run, "busiest", busiest))
+    return Outcome([result], metadata | picture(run, "busiest", busiest), [Check(IN_PLAN, True)])
 
 
 def option_day_rows(csv: bytes, day: date) -> ParsedRows:
@@ -284,7 +302,11 @@ def index_bars(run: DayRun) -> Outcome:
     except (NotPublishedError, NotEntitledError, MissingKeyError) as error:
         if run.now < day_file_available_at(run.day):
             raise
-        rows = _rest_bars(run, wanted, "day").with_columns(
+        try:
+            rows = _rest_bars(run, wanted, "day")
+        except NotEntitledError as refusal:
+            return refused(run, INDEX_BARS, FLAT_FILE, refusal, "all_indices")
+        rows = rows.with_columns(
             ticker=without_prefix, available_at=pl.lit(day_file_available_at(run.day))
         )
         frame = INDEX_BARS.conform(rows, trade_date=run.day, source=REST)

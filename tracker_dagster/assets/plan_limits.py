@@ -16,6 +16,9 @@ from tracker_dagster.warehouse import Unit, Write
 
 #: Metadata of an asset that was refused.
 NOT_IN_PLAN = "not_in_plan"
+#: Check of assets that have no other promise a refusal breaks.
+IN_PLAN = "in_plan"
+IN_PLAN_PROMISE = "The vendor's plan includes what was asked for."
 
 
 def gap(run: DayRun, table: Table, source: str, reason: str | None) -> Write:

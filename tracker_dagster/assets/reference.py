@@ -13,7 +13,13 @@ from datetime import UTC, datetime, time, timedelta
 import polars as pl
 
 from tracker_dagster.assets.day_files import PARALLEL_REQUESTS
-from tracker_dagster.assets.plan_limits import NOT_IN_PLAN, gap, refused
+from tracker_dagster.assets.plan_limits import (
+    IN_PLAN,
+    IN_PLAN_PROMISE,
+    NOT_IN_PLAN,
+    gap,
+    refused,
+)
 from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
@@ -53,8 +59,7 @@ BENZINGA = "massive_benzinga"
 REST = "massive_rest"
 #: Said of a past day whose stored rows are left as they are.
 KEPT = "kept as it was stored: the vendor may have changed since what was known on the day"
-IN_PLAN = "in_plan"
-_PROMISES = {IN_PLAN: "The vendor's plan includes what was asked for."}
+_PROMISES = {IN_PLAN: IN_PLAN_PROMISE}
 
 
 def _midnight(column: str) -> pl.Expr:

@@ -14,6 +14,27 @@ LANE_TAG = "tracker/lane"
 
 REFERENCE = ("universe", "corporate_actions", "earnings_calendar")
 DAY_FILES = ("stock_day_aggs", "option_day_aggs", "bars_1m", "index_bars")
+#: What follows from the contracts' values, whichever basis these are of.
+SURFACES = ("option_greeks", "iv_surface", "iv_term_structure", "iv_percentile")
+#: What follows from day files.
+FROM_DAY_FILES = (
+    "corporate_actions",
+    "treasury_yields",
+    *SURFACES,
+    "realized_volatility",
+    "vix_term_structure",
+    "option_bars_1m",
+    "vendor_greeks",
+)
+#: What follows from captured chains.
+FROM_CHAINS = (
+    "treasury_yields",
+    "implied_forwards",
+    *SURFACES,
+    "gamma_by_strike",
+    "gamma_by_expiry",
+    "gamma_exposure",
+)
 DECISIONS = (
     "structure_features",
     "weekly_picks",
@@ -44,22 +65,43 @@ def _job(
 
 daily = _job(
     "daily",
-    (*REFERENCE, "option_contracts", "bars_1m", "option_chain", "market_last", *DECISIONS),
+    (
+        *REFERENCE,
+        "option_contracts",
+        "bars_1m",
+        "option_chain",
+        "market_last",
+        *FROM_CHAINS,
+        *DECISIONS,
+    ),
     "daily",
-    "The session's decisions: universe → captures → picks → positions → promotions → openings → "
-    "summary. Day files come in by themselves the next morning (job flat_files). Promoted picks "
-    "are opened in the paper book.",
+    "The session's decisions: universe → captures → volatilities → picks → positions → promotions "
+    "→ openings → summary. Day files come in by themselves the next morning (job flat_files). "
+    "Promoted picks are opened in the paper book.",
     {OPEN_TAG: PAPER},
 )
 flat_files = _job(
     "flat_files",
-    ("universe", *DAY_FILES),
+    ("universe", *DAY_FILES, *FROM_DAY_FILES),
     "flat_files",
-    "Day and minute files of published sessions, of any range in one run.",
+    "Day and minute files of published sessions, of any range in one run, and what is computed "
+    "from them: volatilities, surfaces, IV rank, realised volatility.",
 )
 history = _job(
     "history",
-    (*REFERENCE, *DAY_FILES, "option_chain", "market_last", *DECISIONS),
+    tuple(
+        dict.fromkeys(
+            (
+                *REFERENCE,
+                *DAY_FILES,
+                "option_chain",
+                "market_last",
+                *FROM_CHAINS,
+                *FROM_DAY_FILES,
+                *DECISIONS,
+            )
+        )
+    ),
     "backfill",
     "Rebuilds a range of past sessions in one run, each from what was known on it. Captures are "
     "parsed again from raw; where there are none, the gap is stated.",
@@ -72,9 +114,10 @@ refresh = _job(
 )
 chain_capture = _job(
     "chain_capture",
-    ("option_chain",),
+    ("option_chain", *FROM_CHAINS),
     "refresh",
-    "Whole option chains, every fifteen minutes and at the decision time.",
+    "Whole option chains, every fifteen minutes and at the decision time, with their forwards, "
+    "volatilities, surfaces and gamma exposure.",
 )
 
 ALL = (daily, flat_files, history, refresh, chain_capture)

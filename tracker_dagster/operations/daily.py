@@ -7,7 +7,7 @@ from datetime import date, datetime
 import dagster as dg
 
 from tracker_dagster.automation.due_files import due_files
-from tracker_dagster.automation.jobs import DAY_FILES
+from tracker_dagster.automation.jobs import DAY_FILES, FROM_DAY_FILES
 from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
 from tracker_dagster.ledger.commands import sync_universe
 from tracker_dagster.operations.choice import Choice, UsageError
@@ -78,7 +78,7 @@ def catch_up(place: Workplace, now: datetime, sessions: int) -> RunReport | None
         "flat_files",
         first=first,
         last=last,
-        assets=["universe", *(name for name in DAY_FILES if name in tables)],
+        assets=["universe", *(name for name in DAY_FILES if name in tables), *FROM_DAY_FILES],
         now=now,
     )
 

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from tracker_dagster.automation.jobs import DAY_FILES
+from tracker_dagster.automation.jobs import DAY_FILES, FROM_DAY_FILES
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.daily import job_assets, sync
 from tracker_dagster.operations.market import MarketDownError
@@ -110,7 +110,7 @@ def _read_day_files(place: Workplace, days: Sequence[date], history: int) -> Non
         "flat_files",
         first=since,
         last=until,
-        assets=["universe", *DAY_FILES],
+        assets=["universe", *DAY_FILES, *FROM_DAY_FILES],
         now=now,
     )
     if not report.success:

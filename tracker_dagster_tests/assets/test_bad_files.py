@@ -73,13 +73,24 @@ def test_an_unreadable_file_fails_the_day_and_leaves_it_as_it_was(
     assert settled.content() == before
 
 
-def test_option_files_outside_the_plan_fail_the_day_and_say_so(settled, sim):
+def test_option_files_outside_the_plan_are_a_stated_gap_and_stop_nothing_else(settled, sim):
     """Stocks have REST to fall back on; a market of option day bars is in no REST answer."""
-    before = settled.content()
+    before = settled.content("collection_gaps")
     sim.fault("unentitled_file", OPTIONS)
-    text = failure(settled.run(["option_day_aggs"], DAY))
-    assert re.search("published, but the plan does not include it .*403", text), text
-    assert settled.content() == before
+    result = settled.run(["option_day_aggs", "option_greeks"], DAY)
+    assert result.success
+    said = checks(result, "option_day_aggs")["in_plan"]
+    assert not said.passed
+    assert re.search(
+        "does not include it .*403", said.metadata["failed"].value[str(DAY)]["not_in_plan"]
+    )
+    assert settled.content("collection_gaps") == before, "what was read before stays"
+    gaps = settled.rows("collection_gaps", DAY).filter(pl.col("dataset") == "option_day_aggs")
+    assert gaps.height == 1
+    sim.clear_faults()
+    assert settled.run(["option_day_aggs"], DAY).success
+    gaps = settled.rows("collection_gaps", DAY).filter(pl.col("dataset") == "option_day_aggs")
+    assert gaps.is_empty(), "a plan that includes the file closes the gap"
 
 
 def test_a_wrong_key_fails_the_day_and_names_no_key(place, sim):
