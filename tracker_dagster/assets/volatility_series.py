@@ -55,8 +55,8 @@ from tracker_dagster.warehouse import Write
 
 #: Calendars that were asked for longer ago say nothing, as in decisions.
 MAX_AGE_DAYS = PickSettings().reference_max_age_days
-#: A month of sessions: enough that reading a year for each of them no longer counts.
-DAYS_AT_ONCE = 21
+#: A quarter of sessions: enough that reading a year for each of them no longer counts.
+DAYS_AT_ONCE = 63
 #: Calendar days that the volatility followed here spans.
 TERM = timedelta(days=30)
 _DAILY = ("trade_date", "basis", "underlying", "slot", "available_at", "iv_30d", "skew_25d_30d")
@@ -197,18 +197,19 @@ def _iv_checks(frame: pl.DataFrame) -> list[Check]:
 
 
 def _iv_metadata(run: DayRun, frame: pl.DataFrame, past: pl.DataFrame) -> dict[str, object]:
-    valued = frame.drop_nulls("iv_30d")
+    ramps = frame.filter("is_ramp")["underlying"].unique().sort().to_list()
+    said = {"rows": frame.height, "ramps": ramps}
+    return said | picture(run, "history", lambda: _shown(run, frame, past))
+
+
+def _shown(run: DayRun, frame: pl.DataFrame, past: pl.DataFrame) -> str:
+    """The year of one underlying."""
     # A benchmark says most about the market; without one, whoever is dearest by its own standard.
     is_benchmark = pl.col("underlying").is_in(run.knobs.benchmarks)
-    shown = valued.sort(is_benchmark, "iv_percentile", descending=True, nulls_last=True).head(1)
-    said: dict[str, object] = {
-        "underlyings": dict(frame["basis"].value_counts(sort=True).iter_rows()),
-        "ramps": valued.filter("is_ramp")["underlying"].unique().sort().to_list(),
-    }
-    if shown.is_empty():
-        return said
-    row, days = shown.row(0, named=True), history_sessions(run.day)
-    return said | picture(run, "history", lambda: iv_history_chart(past, row, days, run.day))
+    valued = frame.drop_nulls("iv_30d")
+    order = valued.sort(is_benchmark, "iv_percentile", descending=True, nulls_last=True)
+    row = order.row(0, named=True) if order.height else None
+    return iv_history_chart(past, row, history_sessions(run.day), run.day)
 
 
 def _published(runs: Sequence[DayRun]) -> Iterator[tuple[DayRun, datetime]]:

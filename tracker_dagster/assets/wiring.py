@@ -289,11 +289,11 @@ def _run_days(
                     remember_market(store, market)
                 for run, outcome in zip(together, done, strict=True):
                     outcomes[run.day] = outcome.with_metadata(**{SECONDS: seconds})
-                    if len(days) > 1:
-                        context.log.info(
-                            f"{table.name} {run.day}: {outcome.rows_written} rows "
-                            f"({len(outcomes)} of {len(days)})"
-                        )
+                if len(days) > 1:
+                    rows = sum(outcome.rows_written for outcome in done)
+                    context.log.info(
+                        f"{table.name} {shown}: {rows} rows ({len(outcomes)} of {len(days)})"
+                    )
         rows_of_table = store.row_count(table)
     except BaseException as error:
         # Whatever ends a range early, Ctrl-C too: days that are committed must not look undone.
@@ -316,11 +316,14 @@ def _run_days(
         ) from error
     for day, outcome in outcomes.items():
         context.add_asset_metadata(outcome.partition_metadata(), partition_key=str(day))
+    # What is said of the table goes with the last day, which the UI shows it from: Dagster would
+    # store the result's own metadata with each day, and lineage is long.
+    of_table = {
+        "dagster/row_count": rows_of_table,
+        **({"dagster/column_lineage": column_lineage(table)} if table.made_from else {}),
+    }
+    context.add_asset_metadata(of_table, partition_key=str(days[-1]))
     return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": rows_of_table,
-            **({"dagster/column_lineage": column_lineage(table)} if table.made_from else {}),
-        },
         data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,
         check_results=_check_results(table, promised, outcomes),
     )

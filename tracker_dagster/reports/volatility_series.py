@@ -15,28 +15,31 @@ _BAND = (0.10, 0.90)
 
 
 def iv_history_chart(
-    past: pl.DataFrame, row: Mapping[str, Any], days: Sequence[date], day: date
+    past: pl.DataFrame, row: Mapping[str, Any] | None, days: Sequence[date], day: date
 ) -> str:
     """An underlying's year of 30-day volatility and its last value, as a markdown image.
 
     Args:
-        past: ``trade_date``, ``iv_30d`` of the underlying on the basis it is compared with.
-        row: its row of iv_percentile.
-        days: the sessions that are shown; one without a value is a gap.
+        past: ``trade_date``, ``basis``, ``underlying``, ``iv_30d``, of any underlyings.
+        row: the row of iv_percentile that is shown; None where there is none.
+        days: the sessions before, of which one without a value is a gap.
         day: the session of ``row``.
     """
+    shown = row or {"underlying": "No underlying", "history_basis": "", "iv_percentile": None}
     sessions = pl.DataFrame({"trade_date": days}, schema={"trade_date": pl.Date})
+    known = past.filter(underlying=shown["underlying"], basis=shown["history_basis"])
     before = sessions.join(
-        past.select("trade_date", "iv_30d"), on="trade_date", how="left", maintain_order="left"
+        known.select("trade_date", "iv_30d"), on="trade_date", how="left", maintain_order="left"
     )
     low, high = (before["iv_30d"].quantile(share, "linear") for share in _BAND)
-    today = pl.DataFrame({"trade_date": [day], "iv_30d": [row["iv_30d"]]}, schema=before.schema)
-    place = "" if row["iv_percentile"] is None else f", percentile {row['iv_percentile']:.0%}"
+    today = pl.DataFrame({"trade_date": [day], "iv_30d": shown.get("iv_30d")}, before.schema)
+    place = shown["iv_percentile"]
     return line_chart(
         pl.concat([before, today]),
         "trade_date",
         "iv_30d",
-        f"{row['underlying']}: 30-day volatility and its middle 80 %{place}, {day}",
+        f"{shown['underlying']}: 30-day volatility and its middle 80 %, {day}"
+        + ("" if place is None else f", percentile {place:.2f}"),
         band=None if low is None or high is None else (low, high),
     )
 
