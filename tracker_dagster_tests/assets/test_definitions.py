@@ -8,6 +8,7 @@ from tracker_dagster.assets.wiring import column_lineage
 from tracker_dagster.definitions import build_defs
 from tracker_dagster.schemas.registry import TABLES
 from tracker_dagster.settings import Settings
+from tracker_dagster.sources import vix_futures_csv
 from tracker_dagster.sources.massive import parse
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
 from tracker_dagster.sources.massive.records import Field
@@ -39,6 +40,7 @@ gamma_by_strike: option_greeks
 gamma_exposure: option_chain option_greeks
 implied_forwards: corporate_actions option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
+iv_percentile: earnings_calendar iv_term_structure universe
 iv_surface: option_greeks universe
 iv_term_structure: iv_surface option_greeks universe
 ledger:
@@ -56,6 +58,7 @@ option_greeks: corporate_actions implied_forwards index_bars option_chain option
     stock_day_aggs treasury_yields
 positions: corporate_actions index_bars ledger stock_day_aggs
 promotions: ledger positions weekly_picks
+realized_volatility: bars_1m corporate_actions stock_day_aggs universe
 stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
 summary: contract_health market_last model_compares openings positions promotions
@@ -63,6 +66,8 @@ summary: contract_health market_last model_compares openings positions promotion
 treasury_yields: massive_rest_api
 universe: ledger
 vendor_greeks: massive_rest_api option_greeks universe
+vix_futures_settlements:
+vix_term_structure: index_bars vix_futures_settlements
 weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs
     stock_day_aggs structure_features universe
 """
@@ -131,6 +136,8 @@ def test_columns_say_what_they_are_made_from(nodes):
                     assert upstream_column in TABLES[upstream].columns, (name, column)
                 elif upstream == "massive_flat_files":
                     assert upstream_column in Dataset.OPTION_DAY.columns, (name, column)
+                elif upstream == "vix_futures_settlements":
+                    assert upstream_column in vix_futures_csv.COLUMNS, (name, column)
                 else:
                     assert upstream == "massive_rest_api", (name, column)
                     assert upstream_column in REST_FIELDS, (name, column, upstream_column)
