@@ -9,7 +9,7 @@ spot S moves: F is in proportion to S - D (escrowed dividends).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log, pi, sqrt
 from typing import NamedTuple
@@ -139,8 +139,7 @@ def net_gamma(book: Book, spots: Floats | float) -> Floats:
         spots: prices of the underlying, any shape; m of them.
 
     Returns:
-        The shape of ``spots``. Takes time and no more memory than m numbers for a block of
-        contracts, in proportion to n m.
+        The shape of ``spots``. Time grows with n m, memory with m alone.
     """
     prices = np.asarray(spots, dtype=np.float64)
     return np.asarray(_net_and_gross(book, prices.ravel())[0].reshape(prices.shape))
@@ -220,6 +219,9 @@ def _nearest_zero(book: Book, logs: Floats, nets: Floats, centre: float) -> floa
     # The nearest zero lies in the last change below the spot, around it, or in the first above.
     around = int(np.searchsorted(logs[changes], centre))
     candidates = changes[max(0, around - 2) : around + 1]
-    net: Callable[[float], float] = lambda x: float(net_gamma(book, np.exp(x)))  # noqa: E731
+
+    def net(at: float) -> float:
+        return float(net_gamma(book, np.exp(at)))
+
     zeros = [brentq(net, logs[n], logs[n + 1], xtol=1e-14, rtol=1e-15) for n in candidates]
     return float(np.exp(min(zeros, key=lambda zero: abs(zero - centre))))

@@ -24,8 +24,6 @@ BROAD_INDICES = frozenset(INDEX_ROOTS.values()) - {"VIX"}
 #: Why nothing is signed by flow.
 NO_FLOW = "no signed trades are stored"
 
-_FOCUS = ("expiry", "strike")
-
 
 def gamma_by_strike(contracts: pl.DataFrame) -> pl.DataFrame:
     """Rows of gamma_by_strike.
@@ -38,7 +36,7 @@ def gamma_by_strike(contracts: pl.DataFrame) -> pl.DataFrame:
         ValueError: rows on another basis.
     """
     rows = counted_contracts(live_contracts(contracts)).filter("is_standard")
-    return GAMMA_BY_STRIKE.conform(_sums(rows, (*CHAIN, *_FOCUS)), flow_reason=NO_FLOW)
+    return GAMMA_BY_STRIKE.conform(_sums(rows, (*CHAIN, "expiry", "strike")), flow_reason=NO_FLOW)
 
 
 def gamma_by_expiry(contracts: pl.DataFrame) -> pl.DataFrame:
