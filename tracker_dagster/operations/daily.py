@@ -12,7 +12,7 @@ from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
 from tracker_dagster.ledger.commands import sync_universe
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.runs import RunReport
-from tracker_dagster.operations.workplace import RunFailedError, Workplace
+from tracker_dagster.operations.workplace import Workplace
 from tracker_dagster.resources import MissingKeyError
 from tracker_dagster.seed_files import seed_file
 from tracker_dagster.sources.errors import SourceError
@@ -106,6 +106,7 @@ def daily(
     Raises:
         BusyError: another ``daily`` is running, or a scheduled one, and ``wait`` is False.
         RunFailedError: a step failed.
+        MarketDownError: a step failed, and the market does not answer.
     """
 
     def waiting(holder: str) -> None:
@@ -129,7 +130,7 @@ def daily(
             now=now,
         )
     if not report.success:
-        raise RunFailedError(f"the daily run of {session} failed")
+        raise place.failed(f"the daily run of {session} failed")
     if caught_up is not None and not caught_up.success:
         place.console.print(
             "[yellow]some day files are missing; the summary says what was lacking[/]"

@@ -213,6 +213,33 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = former
 
 
+def silence_of(settings: Settings) -> str | None:
+    """Why nothing can be had of the market that the settings name; None where it answers.
+
+    It is asked once, whatever it is. A refusal is an answer.
+    """
+    # Imported here: a command that is not in trouble need not wait for it.
+    from pydantic import SecretStr
+
+    from tracker_dagster.sources.errors import RateLimitedError, SourceError, TransientError
+    from tracker_dagster.sources.http import NO_RETRY
+    from tracker_dagster.sources.massive.rest import MassiveRest
+
+    key = settings.massive_api_key or SecretStr("simulated")
+    rest = MassiveRest(settings.rest_url, key, retry=NO_RETRY)
+    try:
+        rest.market_status()
+    except RateLimitedError:
+        return None
+    except TransientError as error:
+        return str(error)
+    except SourceError:
+        return None
+    finally:
+        rest.close()
+    return None
+
+
 def require_answer(settings: Settings) -> None:
     """Make sure that the simulated market answers before work begins; a vendor is not asked.
 

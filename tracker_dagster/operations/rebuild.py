@@ -13,7 +13,7 @@ from tracker_dagster.automation.jobs import LANE_TAG
 from tracker_dagster.operations.choice import Choice, UsageError
 from tracker_dagster.operations.daily import job_assets, session_of, sync
 from tracker_dagster.operations.runs import RunReport, materialised_days
-from tracker_dagster.operations.workplace import RunFailedError, Workplace
+from tracker_dagster.operations.workplace import Workplace
 from tracker_dagster.trading_calendar import (
     current_session,
     day_file_available_at,
@@ -66,6 +66,7 @@ def backfill(
     Raises:
         UsageError: no session of the range has published day files, or an unknown asset.
         RunFailedError: a step failed; finished days stay.
+        MarketDownError: the same, and the market does not answer.
     """
     now = place.now()
     span = published_span(first, last, now)
@@ -83,7 +84,7 @@ def backfill(
         now=now,
     )
     if not report.success:
-        raise RunFailedError("the backfill failed; the days before the failure are in place")
+        raise place.failed("the backfill failed; the days before the failure are in place")
     return span
 
 
@@ -105,6 +106,7 @@ def run_assets(place: Workplace, assets: Sequence[str], first: date, last: date)
     Raises:
         UsageError: an unknown asset, or a range without sessions.
         RunFailedError: a step failed.
+        MarketDownError: a step failed, and the market does not answer.
     """
     graph = place.definitions.resolve_asset_graph()
     known = {key.to_user_string() for key in graph.executable_asset_keys}
@@ -123,7 +125,7 @@ def run_assets(place: Workplace, assets: Sequence[str], first: date, last: date)
         now=now,
     )
     if not report.success:
-        raise RunFailedError(f"{title}: the run failed")
+        raise place.failed(f"{title}: the run failed")
     return report
 
 
@@ -150,6 +152,7 @@ def make(
 
     Raises:
         RunFailedError: a step failed.
+        MarketDownError: a step failed, and the market does not answer.
     """
     now = place.now()
     session = session_of(day, now)
@@ -176,7 +179,7 @@ def make(
         tags={LANE_TAG: "manual", OPEN_TAG: "none"},
     )
     if not report.success:
-        raise RunFailedError(f"{', '.join(assets)} of {session}: the run failed")
+        raise place.failed(f"{', '.join(assets)} of {session}: the run failed")
     return session
 
 

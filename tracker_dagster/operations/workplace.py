@@ -71,6 +71,13 @@ class Workplace:
         except SourceError as error:
             raise markets.MarketDownError(f"the market's clock: {error}") from error
 
+    def failed(self, message: str) -> Exception:
+        """What to raise after a failed run: that the market is silent, where it is."""
+        silence = markets.silence_of(self.settings)
+        if silence is None:
+            return RunFailedError(message)
+        return markets.MarketDownError(f"{message}; {self.market.name} does not answer: {silence}")
+
     def materialised(self, asset: str, day: date) -> bool:
         """Whether the asset's partition of ``day`` has been made."""
         return str(day) in materialised_days(self.instance, asset)
