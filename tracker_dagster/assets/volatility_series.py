@@ -10,7 +10,11 @@ from typing import Self
 
 import polars as pl
 
-from tracker_dagster.analytics.volatility.iv_history import history_sessions, iv_history
+from tracker_dagster.analytics.volatility.iv_history import (
+    SNAPSHOT,
+    history_sessions,
+    iv_history,
+)
 from tracker_dagster.analytics.volatility.realized_history import (
     bar_sessions,
     realized_history,
@@ -150,18 +154,20 @@ def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
         for day, rows in members.items()
     }
 
+    # A capture of this moment arrives seconds after it; it is the slot's, and counts.
+    by_now = (pl.col("available_at") <= first.now) | (
+        (pl.col("basis") == SNAPSHOT) & (pl.col("slot") <= first.now)
+    )
+
     def term_structures(since: date, *more: str) -> pl.DataFrame:
-        anyone = sorted(set().union(*followed.values()))
-        return _last_slots(
-            first.warehouse.read(
-                IV_TERM_STRUCTURE,
-                as_of=first.now,
-                first=since,
-                last=last,
-                where={"underlying": anyone},
-                columns=[*_DAILY, *more],
-            )
+        rows = first.warehouse.read(
+            IV_TERM_STRUCTURE,
+            first=since,
+            last=last,
+            where={"underlying": sorted(set().union(*followed.values()))},
+            columns=[*_DAILY, *more],
         )
+        return _last_slots(rows.filter(by_now))
 
     current = term_structures(first.day, "missing")
     past = term_structures(min([first.day, *history_sessions(first.day)]))
