@@ -78,6 +78,7 @@ def workplace_of(settings, instance):
     return QuickWorkplace(settings, Console(file=io.StringIO()), instance)
 
 
+@pytest.mark.slow
 def test_a_daily_against_a_vendor_that_is_silent_says_so(tmp_path):
     settings = vendor(tmp_path, f"http://127.0.0.1:{free_port()}")
     silent = pytest.raises(MarketDownError, match=r"failed; .* does not answer")
