@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from tracker_dagster.cli.shared import OK, UNREACHABLE, app, console, exit_codes, settings_or_exit
+from tracker_dagster.cli.shared import (
+    OK,
+    UNREACHABLE,
+    Day,
+    app,
+    console,
+    exit_codes,
+    settings_or_exit,
+)
 
 
 @app.command(rich_help_panel="Look")
@@ -19,6 +27,19 @@ def status() -> None:
         from tracker_dagster.operations.status_view import print_status
 
         print_status(settings, console)
+
+
+@app.command(rich_help_panel="Look")
+def volatility(
+    tickers: Annotated[list[str] | None, typer.Argument(help="Only these. [default: all]")] = None,
+    day: Day = None,
+) -> None:
+    """What options cost: implied and realised volatility, IV rank, skew, gamma walls, by ticker."""
+    settings = settings_or_exit()
+    with exit_codes():
+        from tracker_dagster.operations.volatility_view import print_volatility
+
+        print_volatility(settings, console, tickers or (), day)
 
 
 @app.command("env-check", rich_help_panel="Look")

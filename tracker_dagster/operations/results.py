@@ -35,10 +35,13 @@ def _percent(value: float) -> str:
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(
         ("price", "pack_100_cost", "strike", "premium_100", "est_weekly_prem_100", "cash_after",
-         "stock_price", "bid", "ask", "mid", "total_pnl"),
+         "stock_price", "bid", "ask", "mid", "total_pnl", "spot", "put_wall", "flip", "call_wall"),
         _dollars,
     ),
     **dict.fromkeys(("premium_yield", "premium_captured"), _percent),
+    **dict.fromkeys(("iv_30d", "rv_20d", "change_5d", "skew_25d"), lambda value: f"{value:.1%}"),
+    **dict.fromkeys(("iv_rank", "iv_percentile"), lambda value: f"{value:.0%}"),
+    **dict.fromkeys(("iv/rv", "net_gamma_m"), lambda value: f"{value:,.2f}"),
     "position_id": lambda value: value[:12],
     **dict.fromkeys(("rank_score", "rank_score_adjusted"), lambda value: f"{value:.3f}"),
 }  # fmt: skip
