@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -111,3 +112,15 @@ def contracts(
 def only(frame: pl.DataFrame) -> dict[str, object]:
     (row,) = frame.to_dicts()
     return row
+
+
+#: Of each expiry by days ahead, by parity at the strike where call and put differ least.
+WHITE_PAPER_FORWARDS = {9: 920.50004685, 37: 921.00038528}
+
+
+def white_paper() -> pl.DataFrame:
+    """SPX quotes of appendix 1 of the Cboe's VIX white paper (2009); a bid of 0 is none."""
+    path = Path(__file__).parent / "vix_white_paper_2009.csv"
+    prices = ("strike", "call_bid", "call_ask", "put_bid", "put_ask")
+    types = dict.fromkeys(prices, pl.Float64)
+    return pl.read_csv(path, comment_prefix="#", schema_overrides=types)

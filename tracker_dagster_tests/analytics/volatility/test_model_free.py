@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -12,36 +10,34 @@ from scipy.integrate import quad
 from tracker_dagster.analytics.volatility.constant_maturity import constant_maturity
 from tracker_dagster.analytics.volatility.model_free import strip_bias, strip_variance
 from tracker_dagster.analytics.volatility.svi import Slices, total_variance
-from tracker_dagster_tests.analytics.volatility.smiles import black_call
+from tracker_dagster_tests.analytics.volatility.smiles import (
+    WHITE_PAPER_FORWARDS,
+    black_call,
+    white_paper,
+)
 
-WHITE_PAPER = Path(__file__).parent / "vix_white_paper_2009.csv"
 RATE = 0.0038
 FORWARD = 100.0
 
 
-def white_paper():
-    """Days to expiry, strikes, middles of calls and of puts; NaN where nobody bids."""
-    quotes = pl.read_csv(WHITE_PAPER, comment_prefix="#")
-    for (days,), expiry in quotes.group_by("days", maintain_order=True):
-        middles = {
-            side: expiry.select(
-                pl.when(pl.col(f"{side}_bid") > 0)
-                .then((pl.col(f"{side}_bid") + pl.col(f"{side}_ask")) / 2)
-                .cast(pl.Float64)
-                .fill_null(np.nan)
-            ).to_series()
-            for side in ("call", "put")
-        }
-        yield days, expiry["strike"], middles["call"], middles["put"]
+def middles(quotes: pl.DataFrame, side: str) -> pl.Series:
+    """NaN where nobody bids."""
+    middle = (pl.col(f"{side}_bid") + pl.col(f"{side}_ask")) / 2
+    return quotes.select(
+        pl.when(pl.col(f"{side}_bid") > 0).then(middle).otherwise(np.nan)
+    ).to_series()
 
 
 def test_the_white_papers_quotes_give_its_index() -> None:
     """Forwards, strikes used and variances are those that the paper's arithmetic leads to."""
     near, next_ = (
-        strip_variance(strike, call, put, days / 365, RATE)
-        for days, strike, call, put in white_paper()
+        strip_variance(
+            quotes["strike"], middles(quotes, "call"), middles(quotes, "put"), days / 365, RATE
+        )
+        for (days,), quotes in white_paper().group_by("days", maintain_order=True)
     )
-    assert (near.forward, next_.forward) == pytest.approx((920.50005, 921.00039), abs=1e-5)
+    forwards = (near.forward, next_.forward)
+    assert forwards == pytest.approx(tuple(WHITE_PAPER_FORWARDS.values()), abs=1e-7)
     assert (len(near.strikes), len(next_.strikes)) == (136, 110)
     assert (near.variance, next_.variance) == pytest.approx((0.4727672, 0.3668182), abs=1e-7)
     volatilities = [np.sqrt(part.variance) for part in (near, next_)]

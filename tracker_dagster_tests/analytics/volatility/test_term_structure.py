@@ -10,16 +10,19 @@ import pytest
 from polars.testing import assert_frame_equal
 from scipy.integrate import quad
 
+from tracker_dagster.analytics.pricing import implied_volatility
 from tracker_dagster.analytics.volatility.surface import surface_rows
 from tracker_dagster.analytics.volatility.term_structure import NOT_ONE_MOMENT, term_structure_rows
 from tracker_dagster.schemas.surface import IV_TERM_STRUCTURE
 from tracker_dagster_tests.analytics.volatility.smiles import (
     DAY,
     MOMENT,
+    WHITE_PAPER_FORWARDS,
     black_call,
     contracts,
     equity,
     only,
+    white_paper,
 )
 
 #: Volatility at the forward by days to expiry.
@@ -155,3 +158,49 @@ def test_underlyings_do_not_mix() -> None:
 def test_no_surface_has_no_term_structure() -> None:
     rows = term_structure_rows(surface_rows(chain().clear()), chain().clear(), is_quoted=True)
     assert rows.is_empty()
+
+
+def white_paper_chain():
+    """The SPX quotes of the Cboe's white paper as option_greeks would have them."""
+    frames = []
+    for days, quotes in white_paper().group_by("days", maintain_order=True):
+        years, forward = days[0] / 365, WHITE_PAPER_FORWARDS[days[0]]
+        growth = math.exp(0.0038 * years)
+        for right, side in (("C", "call"), ("P", "put")):
+            bid, ask = (quotes[f"{side}_{part}"].to_numpy() for part in ("bid", "ask"))
+            strike = quotes["strike"].to_numpy()
+            volatility = {
+                name: implied_volatility(
+                    growth * value, forward, strike, years, 0.0, 0.0, right == "C"
+                ).volatility
+                for name, value in (
+                    ("bid_volatility", bid),
+                    ("implied_volatility", (bid + ask) / 2),
+                    ("ask_volatility", ask),
+                )
+            }
+            known = (bid > 0) & np.isfinite(volatility["implied_volatility"])
+            chain = contracts(
+                equity(0.5, years), days[0], strikes=strike, forward=forward, underlying="SPX",
+                root="SPXW", vendor_off=None,
+            )  # fmt: skip
+            frames.append(
+                chain.filter(pl.col("right") == right).with_columns(
+                    *(
+                        pl.Series(name, np.where(known, column, np.nan), nan_to_null=True)
+                        for name, column in volatility.items()
+                    ),
+                    pl.Series("status", np.where(known, "OK", "NO_QUOTE")),
+                )
+            )
+    return pl.concat(frames)
+
+
+def test_quotes_of_the_crisis_of_2009_are_fitted_and_give_the_cboes_index() -> None:
+    """Real quotes, all the way: 61.218 by the white paper's own arithmetic."""
+    frame = white_paper_chain()
+    surface = surface_rows(frame)
+    assert surface["status"].to_list() == ["OK", "OK"]
+    assert surface["within_quotes"].min() > 0.9
+    assert surface["calendar_free"].to_list() == [None, True]
+    assert row_of(frame)["model_free_30d"] == pytest.approx(0.61218, abs=1e-5)
