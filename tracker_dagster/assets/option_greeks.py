@@ -89,7 +89,7 @@ def _traded(run: DayRun) -> pl.DataFrame:
     )
 
 
-def _value(run: DayRun, contracts: pl.DataFrame, moment: datetime, unit: Unit) -> pl.DataFrame:
+def value(run: DayRun, contracts: pl.DataFrame, moment: datetime, unit: Unit) -> pl.DataFrame:
     """Rows of the table for the contracts of one moment."""
     # Imported here: it brings scipy and numba, and most processes value nothing.
     from tracker_dagster.analytics.contract_greeks import value_contracts
@@ -110,7 +110,7 @@ def _value(run: DayRun, contracts: pl.DataFrame, moment: datetime, unit: Unit) -
     return OPTION_GREEKS.conform(labelled, **unit)
 
 
-def _units(run: DayRun) -> Iterator[tuple[Unit, pl.DataFrame]]:
+def units(run: DayRun) -> Iterator[tuple[Unit, pl.DataFrame]]:
     """Each unit of the day that can be made, with its contracts."""
     for slot in slots_of(run, OPTION_CHAIN):
         yield (
@@ -154,8 +154,8 @@ def option_greeks(run: DayRun) -> Outcome:
     shares: dict[str, float] = {}
     differences: dict[str, float] = {}
     last: pl.DataFrame | None = None
-    for unit, contracts in _units(run):
-        rows = _value(run, contracts, unit["slot"], unit)  # type: ignore[arg-type]
+    for unit, contracts in units(run):
+        rows = value(run, contracts, unit["slot"], unit)  # type: ignore[arg-type]
         results += run.warehouse.replace_many([Write(OPTION_GREEKS, rows, unit, allow_empty=True)])
         name = _unit_name(unit)
         ok = rows.filter(pl.col("status") == "OK")
