@@ -92,6 +92,9 @@ def test_a_missing_index_is_named() -> None:
         (20.0, 18.00, "NORMAL", None),
         (20.0, 24.00, "NORMAL", None),
         (20.0, 24.01, "COMPLACENCY", "PREPARE_FOR_VOL_SPIKE"),
+        # A tenth below and a fifth above, but for the last bit of a binary fraction.
+        (10.25, 9.225, "NORMAL", None),
+        (10.25, 12.30, "NORMAL", None),
     ],
 )
 def test_the_rule_on_futures(vx1, vx3, regime, advice) -> None:  # type: ignore[no-untyped-def]
