@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import commands, option_day, through_dagster, whole_market
+from benchmarks import commands, iv_percentile, option_day, through_dagster, whole_market
 from benchmarks.figures import RESULTS, Figure, show, store
 from benchmarks.option_files import Originals
 from benchmarks.timing import ROUNDS
@@ -59,6 +59,7 @@ def _figures(
         "asset": lambda: through_dagster.one_day(originals, home),
         "backfill": lambda: through_dagster.backfill(originals, home, rounds),
         "whole-market": lambda: whole_market.whole_market(home),
+        "iv_percentile": lambda: iv_percentile.year(home),
         "many-days": lambda: option_day.many_days(originals, home, days),
     }
     if year:

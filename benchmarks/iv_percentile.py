@@ -152,7 +152,11 @@ def year(home: Path) -> Iterator[Figure]:
         runs: list[str] = []
         total = min(seconds(lambda: runs.append(backfill())) for _ in range(3))
         work = sum(work_seconds(instance, runs[-1]).values())
-    count = Warehouse(settings.database).query("SELECT count(*) FROM iv_percentile").item()
+    counts = "SELECT count(*), count(iv_percentile), count(event_ahead) FROM iv_percentile"
+    ((count, *known),) = Warehouse(settings.database).query(counts).rows()
+    # What is timed is the whole of it: a year of ranks, each with its calendar.
+    assert count == 2 * YEAR * len(_universe())
+    assert known == [count, count]
     yield Figure(
         f"iv_percentile of {YEAR} sessions as one back-fill / 10 s",
         total,
