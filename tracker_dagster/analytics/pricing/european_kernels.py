@@ -18,7 +18,9 @@ from tracker_dagster.analytics.pricing.implied_deviation import (
     GUESS_AT_THE_MONEY,
     GUESS_DENOMINATOR,
     GUESS_NUMERATOR,
+    LARGEST_D,
     LARGEST_GAP,
+    LARGEST_QUOTIENT,
     LAST_STEP,
     MOST_STEPS,
     SERIES_GAP,
@@ -91,12 +93,14 @@ def _guess_from_value(gap: float, share: float, log_share: float) -> float:
     if quotient < GUESS_AT_THE_MONEY:
         deviation = SQRT_2PI * (share + 0.5 * gap)
     else:
-        v = math.log1p(quotient) if share > SMALLEST_SHARE else math.log(distance) - log_share
+        is_large = quotient > LARGEST_QUOTIENT
+        v = math.log(distance) - log_share if is_large else math.log1p(quotient)
         squared = _polynomial(GUESS_NUMERATOR, v) / _polynomial(GUESS_DENOMINATOR, v)
         deviation = gap / (v * math.sqrt(squared))
     small = deviation * deviation / 24.0
     skew = max(1.0 - gap * gap / 120.0, 0.0)
-    return deviation * (1.0 + small * (skew + 2.1 * small))
+    deviation *= 1.0 + small * (skew + 2.1 * small)
+    return min(deviation, LARGEST_D + math.sqrt(LARGEST_D * LARGEST_D + 2.0 * gap))
 
 
 @_compiled
@@ -117,14 +121,11 @@ def _implied_deviation(gap: float, near: float, value: float, room: float) -> fl
     if from_value:
         share = value / near
         target = math.log(share) if share > SMALLEST_SHARE else math.log(value) - math.log(near)
-        low = 0.0
         deviation = _guess_from_value(gap, share, target)
     else:
         share = room / near
         target = math.log(share)
-        low = math.sqrt(2.0 * gap)
-        deviation = max(_guess_from_room(gap, share), low)
-    high = math.inf
+        deviation = _guess_from_room(gap, share)
     for _ in range(MOST_STEPS):
         u, half = gap / deviation, 0.5 * deviation
         d = half - u
@@ -133,14 +134,10 @@ def _implied_deviation(gap: float, near: float, value: float, room: float) -> fl
         else:
             ratio = -(_mills(max(d, 0.0)) + _mills(half + u))
         error = target - (math.log(abs(ratio)) - LOG_SQRT_2PI - 0.5 * d * d)
-        if (not error <= 0.0 or ratio <= 0.0) if from_value else error < 0.0:
-            low = deviation
-        else:
-            high = deviation
-        slope = 1.0 / ratio
-        second = (u - half) * (u + half) / deviation
-        third = second * second - 3.0 * (u / deviation) ** 2 - 0.25
-        newton = error * ratio
+        slope = deviation / ratio
+        second = (u - half) * (u + half)
+        third = second * second - 3.0 * u * u - half * half
+        newton = error / slope
         halley = second - slope
         cubic = third - 3.0 * second * slope + 2.0 * slope * slope
         step = (
@@ -148,15 +145,9 @@ def _implied_deviation(gap: float, near: float, value: float, room: float) -> fl
             * (1.0 + 0.5 * halley * newton)
             / (1.0 + newton * (halley + cubic * newton / 6.0))
         )
-        moved = deviation + step
-        if low <= moved <= high:
-            if abs(step) <= LAST_STEP * deviation:
-                return moved
-            deviation = moved
-        elif math.isinf(high):
-            deviation = 2.0 * deviation
-        else:
-            deviation = 0.5 * (low + high)
+        deviation += step * deviation
+        if abs(step) <= LAST_STEP:
+            return deviation
     return math.nan
 
 

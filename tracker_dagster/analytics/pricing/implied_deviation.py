@@ -31,7 +31,7 @@ from tracker_dagster.analytics.pricing.mills import (
 
 #: After a step of this share of the deviation the error is its fourth power.
 LAST_STEP = 1e-4
-MOST_STEPS = 32
+MOST_STEPS = 8
 #: Half deviation and gap up to which the value's series in the deviation is taken.
 SERIES_HALF = 0.05
 SERIES_GAP = 0.25
@@ -39,8 +39,11 @@ SERIES_GAP = 0.25
 FARTHEST = 1e8
 #: Under this share of ``near`` a quotient would lose digits, or underflow.
 SMALLEST_SHARE = 1e-290
-#: Over this gap, a factor of 1e300, the first guess is not computed.
-LARGEST_GAP = 700.0
+#: Largest d of a value below half of ``near``: 2 N(d) - 1 = 1/2 without a gap, less with one.
+LARGEST_D = 0.6745
+#: A gap, the logarithm of 1e300, and a quotient from which logarithms are taken one by one.
+LARGEST_GAP = 690.0
+LARGEST_QUOTIENT = 1e16
 
 # Bachelier's model: the time value over the distance of the forward from the strike depends on
 # distance / deviation alone. The square of that quotient over v squared, with v = ln(1 + distance
@@ -111,7 +114,7 @@ def _guess_from_value(gap: np.ndarray, share: np.ndarray, log_share: np.ndarray)
     """
     distance = np.expm1(np.minimum(gap, LARGEST_GAP)) / SQRT_2PI
     quotient = distance / share
-    v = np.where(share > SMALLEST_SHARE, np.log1p(quotient), np.log(distance) - log_share)
+    v = np.where(quotient < LARGEST_QUOTIENT, np.log1p(quotient), np.log(distance) - log_share)
     squared = polynomial(GUESS_NUMERATOR, v) / polynomial(GUESS_DENOMINATOR, v)
     deviation = np.where(
         quotient < GUESS_AT_THE_MONEY,
@@ -122,7 +125,9 @@ def _guess_from_value(gap: np.ndarray, share: np.ndarray, log_share: np.ndarray)
     # Risk (Wilmott, 2002), A.64, turned about.
     small = deviation * deviation / 24.0
     skew = np.maximum(1.0 - gap * gap / 120.0, 0.0)
-    return deviation * (1.0 + small * (skew + 2.1 * small))
+    deviation *= 1.0 + small * (skew + 2.1 * small)
+    # Beyond gaps that are seen the correction runs away, but not past the largest d.
+    return np.minimum(deviation, LARGEST_D + np.sqrt(LARGEST_D * LARGEST_D + 2.0 * gap))
 
 
 def _guess_from_room(gap: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -138,22 +143,17 @@ def _guess_from_room(gap: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _solved(
-    gap: np.ndarray,
-    target: np.ndarray,
-    deviation: np.ndarray,
-    low: np.ndarray,
-    *,
-    from_value: bool,
+    gap: np.ndarray, target: np.ndarray, deviation: np.ndarray, *, from_value: bool
 ) -> np.ndarray:
     """The deviation at which the logarithm of value or room over ``near`` is ``target``.
 
-    Householder's third-order steps within a bracket; rows that are done leave the arrays.
+    Householder's third-order steps; rows that are done leave the arrays. Logarithms are so nearly
+    straight, and the guesses so near, that no gap and no target takes more than four.
 
     Args:
         gap: shape (n,).
         target: shape (n,).
         deviation: first guess.
-        low: below the solution.
         from_value: whether the value is given, or the room.
 
     Returns:
@@ -161,20 +161,17 @@ def _solved(
     """
     result = np.full_like(gap, np.nan)
     rows = np.arange(len(gap))
-    high = np.full_like(gap, np.inf)
     ratio_of = _value_ratio if from_value else _room_ratio
     for _ in range(MOST_STEPS):
         u, half = gap / deviation, 0.5 * deviation
         d, w = half - u, half + u
         ratio = ratio_of(gap, deviation, d, w)
         error = target - (np.log(np.abs(ratio)) - LOG_SQRT_2PI - 0.5 * d * d)
-        # A value that rounding made negative or nothing is too small a value.
-        short = ~(error <= 0.0) | (ratio <= 0.0) if from_value else error < 0.0
-        low, high = np.where(short, deviation, low), np.where(short, high, deviation)
-        slope = 1.0 / ratio
-        second = (u - half) * (u + half) / deviation
-        third = second * second - 3.0 * (u / deviation) ** 2 - 0.25
-        newton = error * ratio
+        # Derivatives by the deviation, in units of it; the second and the third over the first.
+        slope = deviation / ratio
+        second = (u - half) * (u + half)
+        third = second * second - 3.0 * u * u - half * half
+        newton = error / slope
         halley = second - slope
         cubic = third - 3.0 * second * slope + 2.0 * slope * slope
         step = (
@@ -182,23 +179,23 @@ def _solved(
             * (1.0 + 0.5 * halley * newton)
             / (1.0 + newton * (halley + cubic * newton / 6.0))
         )
-        moved = deviation + step
-        inside = (low <= moved) & (moved <= high)
-        done = inside & (np.abs(step) <= LAST_STEP * deviation)
-        result[rows[done]] = moved[done]
+        deviation = deviation + step * deviation
+        done = np.abs(step) <= LAST_STEP
+        result[rows[done]] = deviation[done]
         left = np.flatnonzero(~done)
         if not left.size:
             break
-        middle = np.where(np.isinf(high), 2.0 * deviation, 0.5 * (low + high))
-        deviation = np.where(inside, moved, middle)[left]
-        rows, gap, target, low, high = rows[left], gap[left], target[left], low[left], high[left]
+        rows, gap, target, deviation = rows[left], gap[left], target[left], deviation[left]
     return result
 
 
 def implied_deviation(
     gap: np.ndarray, near: np.ndarray, value: np.ndarray, room: np.ndarray
 ) -> np.ndarray:
-    """The deviation of positive values and rooms, shape (n,)."""
+    """The deviation of values and rooms, shape (n,), both above rounding; NaN where none is found.
+
+    A value is solved for where it is the smaller of the two, else the room.
+    """
     deviation = np.empty_like(gap)
     lower = value < room
     rows = np.flatnonzero(lower)
@@ -209,12 +206,10 @@ def implied_deviation(
             share > SMALLEST_SHARE, np.log(share), np.log(of_value) - np.log(of_near)
         )
         guess = _guess_from_value(of_gap, share, log_share)
-        deviation[rows] = _solved(of_gap, log_share, guess, np.zeros_like(of_gap), from_value=True)
+        deviation[rows] = _solved(of_gap, log_share, guess, from_value=True)
     rows = np.flatnonzero(~lower)
     if rows.size:
         of_gap, share = gap[rows], room[rows] / near[rows]
-        # Where d is zero the value is less than half of near.
-        low = np.sqrt(2.0 * of_gap)
-        guess = np.maximum(_guess_from_room(of_gap, share), low)
-        deviation[rows] = _solved(of_gap, np.log(share), guess, low, from_value=False)
+        guess = _guess_from_room(of_gap, share)
+        deviation[rows] = _solved(of_gap, np.log(share), guess, from_value=False)
     return deviation

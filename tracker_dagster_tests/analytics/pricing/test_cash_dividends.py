@@ -89,6 +89,10 @@ def test_only_dividends_before_expiry_count(backend):
     assert price(*arguments, cash_dividends=dividends, backend=backend) == price(
         *arguments, cash_dividends=alone, backend=backend
     )
+    net = TERMS[0] - np.exp(-TERMS[3] * TERMS[2])
+    assert price(*arguments, cash_dividends=alone, backend=backend) == pytest.approx(
+        price(net, *TERMS[1:], 0.25, True), rel=1e-14
+    )
     none = CashDividends.same_for_all([])
     assert price(*arguments, cash_dividends=none, backend=backend) == price(
         *arguments, backend=backend

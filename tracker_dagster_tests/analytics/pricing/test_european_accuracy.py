@@ -181,3 +181,28 @@ def test_both_rights_return_the_volatility_that_made_the_price(terms, backend):
             else:
                 assert implied.status in (Status.NO_TIME_VALUE, Status.ABOVE_MAX)
                 assert np.isnan(sensitivities).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_solver_converges_in_every_corner(backend):
+    """Strikes up to a factor of 1e260 from the spot; values from 1e-290 to all but everything."""
+    rng = np.random.default_rng(12)
+    count = 30_000
+    gap = np.concatenate(
+        [10 ** rng.uniform(-14, 1.5, count), np.zeros(count), rng.uniform(20, 600, count)]
+    )
+    share = np.concatenate(
+        [
+            10 ** rng.uniform(-290, 0, count),
+            rng.uniform(0, 1, count),
+            1 - 10 ** rng.uniform(-14, 0, count),
+        ]
+    )
+    share = rng.permutation(share)
+    strike = np.exp(gap)
+    implied = implied_volatility(share, 1.0, strike, 1.0, 0.0, 0.0, True, backend=backend)
+    assert (implied.status == Status.OK).all()
+    again = price(1.0, strike, 1.0, 0.0, 0.0, implied.volatility, True, backend=backend)
+    lower = share < 0.5
+    np.testing.assert_allclose(again[lower], share[lower], rtol=1e-10)
+    np.testing.assert_allclose(again[~lower], share[~lower], rtol=1e-14)

@@ -160,6 +160,18 @@ raise SystemExit(1)
     assert done.returncode == 0
 
 
+def test_kernels_are_compiled_once():
+    """Read-only and strided columns, as frames hand them out, do not compile another."""
+    from tracker_dagster.analytics.pricing import european_kernels
+
+    column = np.linspace(90.0, 110.0, 21)
+    frozen = column.copy()
+    frozen.flags.writeable = False
+    for spot in (column, frozen, column[::2], 100.0, np.arange(90, 111), column.astype(">f8")):
+        price(spot, 100, 1, 0, 0, 0.2, True, backend="numba")
+    assert len(european_kernels.write_prices.signatures) == 1
+
+
 def test_importing_the_package_compiles_nothing():
     script = (
         "import sys, tracker_dagster.analytics.pricing, tracker_dagster.analytics.pricing.expiry;"
