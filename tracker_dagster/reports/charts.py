@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE_INCHES = (7.0, 3.0)
-_DPI = 80
+_DPI = 120
 INK = "#1f5a7a"
 
 
