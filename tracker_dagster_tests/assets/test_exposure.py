@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tracker_dagster.resources import SLOT_TAG
-from tracker_dagster.trading_calendar import decision_time, previous_session
+from tracker_dagster.trading_calendar import decision_time
 from tracker_dagster_tests.assets.place import DAY, NOW, TODAY, Place, checks
 
 REFERENCE = ["universe", "corporate_actions", "treasury_yields"]
@@ -205,29 +205,20 @@ def test_a_day_made_again_later_keeps_its_own_open_interest(exposed, sim):
     )
 
 
-def test_open_interest_that_changes_within_the_session_is_named(place, sim):
-    # The feed shows the day before's figures in one of two answers.
-    sim.fault("open_interest_flip_flop", "/v3/snapshot/options/AAPL*")
-    captured_at(place, sim, EARLY)
-    sim.clear_faults()
-    captured_at(place, sim, NOW)
-    result = place.run([*REFERENCE, *VALUE, "gamma_exposure"], TODAY)
-    assert result.success
-    steady = checks(result, "gamma_exposure")["open_interest_steady"]
-    assert not steady.passed
-    assert set(steady.metadata["failed"].value[str(TODAY)]) == {"15:50 AAPL"}
-
-
-def test_open_interest_that_is_still_the_last_sessions_is_named(place, sim):
+def test_open_interest_of_another_session_is_named(place, sim):
+    # The feed shows the evening before the last one: of one chain first, then of another.
     captured_at(place, sim, decision_time(DAY))
-    sim.fault("open_interest_flip_flop", "/v3/snapshot/options/UBER*")
-    captured_at(place, sim, NOW)
-    assert previous_session(TODAY) == DAY
-    result = place.run([*REFERENCE, *VALUE, "gamma_exposure"], TODAY)
+    for moment, stale in ((EARLY, "AAPL"), (NOW, "UBER")):
+        sim.fault("open_interest_flip_flop", f"/v3/snapshot/options/{stale}*")
+        captured_at(place, sim, moment)
+        sim.clear_faults()
+    # Nothing need be valued to look at open interest.
+    result = place.run(["option_greeks", "gamma_exposure"], TODAY)
     assert result.success
     found = checks(result, "gamma_exposure")
-    assert found["open_interest_steady"].passed
-    assert not found["open_interest_renewed"].passed
-    assert set(found["open_interest_renewed"].metadata["failed"].value[str(TODAY)]) == {
-        "15:50 UBER"
-    }
+    for name, expected in (
+        ("open_interest_steady", {"15:50 AAPL", "15:50 UBER"}),
+        ("open_interest_renewed", {"15:45 AAPL", "15:50 UBER"}),
+    ):
+        assert not found[name].passed
+        assert set(found[name].metadata["failed"].value[str(TODAY)]) == expected
