@@ -31,7 +31,7 @@ def test_the_picture_is_small_and_repeatable() -> None:
     once = draw()
     assert len(once) < 60_000
     assert draw() == once
-    assert pixels(once).shape[:2] == (240, 560)
+    assert pixels(once).shape[:2] == (360, 840)
 
 
 @pytest.mark.parametrize("level", ["gamma_flip", "call_wall", "put_wall"])
@@ -62,7 +62,7 @@ def test_one_strike_is_a_picture_too() -> None:
     one = contracts([{"right": "C", "strike": 100.0, "open_interest": 3}])
     (row,) = gamma_exposure(one).to_dicts()
     chart = gamma_profile_chart(gamma_by_strike(one), row, gamma_profile(chain_book(one)), "AAPL")
-    assert pixels(chart).shape[:2] == (240, 560)
+    assert pixels(chart).shape[:2] == (360, 840)
 
 
 def test_no_rows_draw_a_picture_that_says_so() -> None:
