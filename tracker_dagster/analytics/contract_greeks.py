@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -55,7 +56,8 @@ def value_contracts(
     Returns:
         ``contracts`` with years, rate, rate_source, dividends_value, dividend_yield, forward,
         forward_source, implied_volatility, bid_volatility, ask_volatility, the greeks and status.
-        A volatility is there exactly where the status is OK.
+        A volatility is there exactly where the status is OK; greeks where it is, and where
+        exercise now is worth the price (delta one, all others zero).
     """
     frame = _with_terms(contracts, moment, forwards)
     numbers = {
@@ -149,29 +151,46 @@ def _valued(
         rows = np.flatnonzero((status == Status.OK) & (style == model))
         if rows.size == 0:
             continue
-
-        def terms(at: np.ndarray, model: str = model) -> tuple[tuple[object, ...], dict]:
-            arrays = (numbers[name][at] for name in ("spot", "strike", "years", "rate", "carry"))
-            lists = CashDividends.by_group(cash.years, cash.amounts, cash.offsets, group[at])
-            return (*arrays, is_call[at], model), {"cash_dividends": lists, "backend": backend}
-
-        positional, named = terms(rows)
-        implied, greeks = implied_volatility_and_greeks(
-            numbers["price"][rows], *positional, **named
-        )
+        terms = _terms(rows, numbers, cash, group, is_call, model, backend)
+        implied, greeks = implied_volatility_and_greeks(numbers["price"][rows], **terms)
         status[rows] = implied.status
         out["implied_volatility"][rows] = implied.volatility
         for name, values in zip(_GREEKS, greeks, strict=True):
             out[name][rows] = values
         for side, quotes in sides.items():
             quoted = rows[(status[rows] == Status.OK) & quotes.is_not_null().to_numpy()[rows]]
-            positional, named = terms(quoted)
-            edge = implied_volatility(
-                quotes.cast(pl.Float64).to_numpy()[quoted], *positional, **named
-            )
+            terms = _terms(quoted, numbers, cash, group, is_call, model, backend)
+            edge = implied_volatility(quotes.cast(pl.Float64).to_numpy()[quoted], **terms)
             out[f"{side}_volatility"][quoted] = edge.volatility
+    # Whatever the volatility: what is exercised now moves with the underlying alone.
+    exercised = status == Status.IMMEDIATE_EXERCISE
+    out["delta"][exercised] = np.where(is_call, 1.0, -1.0)[exercised]
+    for name in _GREEKS[1:]:
+        out[name][exercised] = 0.0
     return {name: _nullable(values) for name, values in out.items()} | {
         "status": status_names(status)
+    }
+
+
+def _terms(
+    rows: np.ndarray,
+    numbers: Mapping[str, np.ndarray],
+    cash: CashDividends,
+    group: np.ndarray,
+    is_call: np.ndarray,
+    style: str,
+    backend: str | None,
+) -> dict[str, Any]:
+    """What `pricing` is told of some rows, but for their prices."""
+    return {
+        **{name: numbers[name][rows] for name in ("spot", "strike", "years", "rate")},
+        "dividend_yield": numbers["carry"][rows],
+        "is_call": is_call[rows],
+        "style": style,
+        "cash_dividends": CashDividends.by_group(
+            cash.years, cash.amounts, cash.offsets, group[rows]
+        ),
+        "backend": backend,
     }
 
 

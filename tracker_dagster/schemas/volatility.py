@@ -107,7 +107,6 @@ OPTION_GREEKS = Table(
             "dividends_value dividend_source",
             "corporate_actions.cash_amount",
             "corporate_actions.ex_date",
-            "reference_collections.dataset",
         ),
         computed("dividend_yield", "implied_forwards.carry"),
         computed("forward", "implied_forwards.forward", "treasury_yields.rate"),

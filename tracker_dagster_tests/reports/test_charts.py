@@ -47,7 +47,7 @@ def test_pictures_are_small_and_repeatable(draw) -> None:  # type: ignore[no-unt
     once = draw(FRAME)
     assert len(once) < 60_000
     assert draw(FRAME) == once
-    assert pixels(once).shape[:2] == (240, 560)
+    assert pixels(once).shape[:2] == (360, 840)
     changed = FRAME.with_columns(pl.col("close", "volume") ** 2)
     assert not np.array_equal(pixels(draw(changed)), pixels(once))
 
@@ -71,6 +71,6 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
                             .otherwise("close"))  # fmt: skip
     ink = [(pixels(picture)[..., :3] < 0.5).any(axis=-1).sum() for picture in
            (charts.line_chart(gap, "day", "close", "Close"), whole)]  # fmt: skip
-    # A fifth of some 500 columns.
-    assert 80 < ink[1] - ink[0] < 150
+    # A fifth of some 750 columns, two pixels thick.
+    assert 200 < ink[1] - ink[0] < 400
     assert charts.line_chart(days, "day", "close", "Close", level=100.5) != whole
