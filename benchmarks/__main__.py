@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import commands, iv_percentile, option_day, through_dagster, whole_market
+from benchmarks import (
+    commands,
+    iv_percentile,
+    option_day,
+    option_pricing,
+    through_dagster,
+    whole_market,
+)
 from benchmarks.figures import RESULTS, Figure, show, store
 from benchmarks.option_files import Originals
 from benchmarks.timing import ROUNDS
@@ -54,6 +61,7 @@ def _figures(
     originals = Originals.made(5 if year else 1)
     groups: dict[str, Callable[[], Iterator[Figure]]] = {
         "loading": commands.loading,
+        "pricing": option_pricing.pricing,
         "daily": lambda: commands.daily(home),
         "one-day": lambda: option_day.one_day(originals, home),
         "asset": lambda: through_dagster.one_day(originals, home),

@@ -51,6 +51,8 @@ REASONS = [
     ({"strike": -1.0}, Status.BAD_INPUT),
     ({"rate": -INF}, Status.BAD_INPUT),
     ({"dividend_yield": INF}, Status.BAD_INPUT),
+    # Finite, but not in a sum.
+    ({"spot": 1.7e308, "strike": 1.7e308}, Status.BAD_INPUT),
     ({"price": 4.99}, Status.BELOW_INTRINSIC),
     ({"price": 0.0}, Status.BELOW_INTRINSIC),
     ({"price": 5.0}, Status.NO_TIME_VALUE),
