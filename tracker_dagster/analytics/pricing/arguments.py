@@ -132,7 +132,8 @@ def _default_backend() -> Backend:
         import numba
     except ImportError:
         return "numpy"
-    return "numpy" if numba.config.DISABLE_JIT else "numba"
+    # Not compiled, a kernel takes a thousand times as long as the numpy path.
+    return "numpy" if getattr(numba.config, "DISABLE_JIT", False) else "numba"
 
 
 def screened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +158,18 @@ except ImportError:
 raise SystemExit(1)
 """
     done = subprocess.run([sys.executable, "-c", script], timeout=60)
+    assert done.returncode == 0
+
+
+def test_numpy_takes_over_where_nothing_is_compiled():
+    script = """
+import sys
+from tracker_dagster.analytics.pricing import price
+price(100, 110, 0.5, 0.03, 0.01, 0.25, True)
+sys.exit("tracker_dagster.analytics.pricing.european_kernels" in sys.modules)
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, env=environment)
     assert done.returncode == 0
 
 
