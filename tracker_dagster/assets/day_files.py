@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from tracker_dagster.assets.plan_limits import IN_PLAN, IN_PLAN_PROMISE, gap, refused
-from tracker_dagster.assets.universe import enabled_tickers
+from tracker_dagster.assets.universe import enabled_at, enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.reports.charts import bar_chart
@@ -239,8 +239,13 @@ def _rest_bars(run: DayRun, tickers: Collection[str], timespan: Timespan) -> pl.
     checks={"universe_covered": "Every enabled ticker has at least one bar."},
 )
 def bars_1m(run: DayRun) -> Outcome:
-    """The minute file of the session; before it is published, the bars so far over REST."""
-    tickers = {*enabled_tickers(run), *run.knobs.benchmarks}
+    """The minute file of the session; before it is published, the bars so far over REST.
+
+    Of a past session also the bars of tickers that have been enabled since: what is decided today
+    looks back over several sessions.
+    """
+    followed = {*enabled_tickers(run), *run.knobs.benchmarks}
+    tickers = {*followed, *enabled_at(run, run.now)}
     metadata: dict[str, object] = {}
     if run.day <= last_published_session(run.now):
         try:
@@ -253,7 +258,7 @@ def bars_1m(run: DayRun) -> Outcome:
             rows = with_regular_flag(run.day, rows)
             result = write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
             file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
-            return _bars_outcome(result, rows, tickers, file)
+            return _bars_outcome(result, rows, followed, file)
     try:
         rows = with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))
     except NotEntitledError as error:
@@ -265,7 +270,7 @@ def bars_1m(run: DayRun) -> Outcome:
     result, _ = run.warehouse.replace_many(
         [Write(BARS_1M, frame, unit, allow_empty=True), gap(run, BARS_1M, REST, None)]
     )
-    return _bars_outcome(result, rows, tickers, {"source": REST, **metadata})
+    return _bars_outcome(result, rows, followed, {"source": REST, **metadata})
 
 
 def with_regular_flag(day: date, rows: pl.DataFrame) -> pl.DataFrame:

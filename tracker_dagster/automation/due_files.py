@@ -1,17 +1,20 @@
-"""Which published day files are not in the warehouse as the vendor has them now."""
+"""Which published day files are not in the warehouse as the vendor has them, or not in full."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import polars as pl
 
+from tracker_dagster.ledger.folds import universe_as_of
 from tracker_dagster.resources import MarketData
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.market import BARS_1M, INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.sources.massive.flat_file_formats import Dataset
 from tracker_dagster.trading_calendar import is_session
 from tracker_dagster.warehouse import Warehouse
@@ -35,16 +38,34 @@ _WITHOUT_FILE = {
 
 @dataclass(frozen=True, slots=True)
 class DueFile:
-    """A published file that the warehouse does not have as the vendor has it now."""
+    """A published file that the warehouse does not have as the vendor has it now, or in part.
+
+    ``lacking`` are tickers that have been enabled since the file was read: only followed tickers
+    are kept of a minute file.
+    """
 
     table: Table
     remote: RemoteFile
     is_replaced: bool
+    lacking: tuple[str, ...] = ()
 
     @property
     def day(self) -> date:
         """The session of the file."""
         return self.remote.day
+
+    @property
+    def identity(self) -> str:
+        """What is to be read: key, ETag and the tickers that it is read for."""
+        return " ".join([self.remote.key, self.remote.etag, *self.lacking])
+
+
+def followed_tickers(
+    warehouse: Warehouse, now: datetime, benchmarks: Collection[str]
+) -> frozenset[str]:
+    """Tickers whose minutes are kept: enabled ones, and the benchmarks."""
+    members = universe_as_of(warehouse.read(LEDGER), now)
+    return frozenset({*members.filter(pl.col("enabled"))["ticker"], *benchmarks})
 
 
 def due_files(
@@ -52,16 +73,19 @@ def due_files(
     warehouse: Warehouse,
     instance: dg.DagsterInstance,
     days: Sequence[date],
+    followed: Collection[str] = (),
 ) -> list[DueFile]:
     """The files of sessions that are new or have been replaced, by table and day.
 
     A file that the plan does not include, and whose rows therefore came over REST, is not due.
+    Minutes that were read before a ticker was followed are due again for it.
 
     Args:
         market: the vendor's clients.
         warehouse: which files were read.
         instance: how earlier runs did without a file.
         days: sessions to look at, ascending.
+        followed: tickers whose minutes must be there of each session in which they traded.
 
     Raises:
         SourceError: the bucket cannot be listed.
@@ -71,18 +95,42 @@ def due_files(
     if not days:
         return due
     wanted = {day for day in days if is_session(day)}
+    lacking = _lacking_minutes(warehouse, days[0], days[-1], followed)
     for dataset, table in DATASETS.items():
         files = warehouse.ingested_files(table, days[0], days[-1])
         etags = {file.trade_date: file.etag for file in files}
-        changed = [
-            DueFile(table, remote, is_replaced=remote.day in etags)
+        listed = [
+            remote
             for remote in market.flat_files.list(dataset, days[0], days[-1])
-            if remote.day in wanted and etags.get(remote.day) != remote.etag
+            if remote.day in wanted
         ]
-        new = {file.day for file in changed if not file.is_replaced}
-        done_without = _days_without_file(instance, table.name, new)
-        due += [file for file in changed if file.is_replaced or file.day not in done_without]
+        changed = {remote.day for remote in listed if etags.get(remote.day) != remote.etag}
+        changed -= _days_without_file(instance, table.name, changed - etags.keys())
+        for remote in listed:
+            if remote.day in changed:
+                due.append(DueFile(table, remote, is_replaced=remote.day in etags))
+            elif table is BARS_1M and remote.day in lacking:
+                due.append(DueFile(table, remote, is_replaced=False, lacking=lacking[remote.day]))
     return due
+
+
+def _lacking_minutes(
+    warehouse: Warehouse, first: date, last: date, tickers: Collection[str]
+) -> dict[date, tuple[str, ...]]:
+    """Tickers that traded on a session whose minutes are there, and have none themselves."""
+    if not tickers:
+        return {}
+    rows = warehouse.query(
+        "SELECT trade_date, list(DISTINCT ticker ORDER BY ticker) AS tickers "
+        "FROM stock_day_aggs d "
+        "WHERE trade_date BETWEEN ? AND ? AND list_contains(?, ticker) "
+        "AND trade_date IN (SELECT trade_date FROM bars_1m) "
+        "AND NOT EXISTS (FROM bars_1m b "
+        "WHERE b.trade_date = d.trade_date AND b.ticker = d.ticker) "
+        "GROUP BY trade_date",
+        [first, last, sorted(tickers)],
+    )
+    return {day: tuple(names) for day, names in rows.iter_rows()}
 
 
 def _days_without_file(

@@ -12,7 +12,7 @@ import dagster as dg
 
 from tracker_dagster.automation import jobs
 from tracker_dagster.automation.alerts import failure_alert
-from tracker_dagster.automation.due_files import due_files
+from tracker_dagster.automation.due_files import due_files, followed_tickers
 from tracker_dagster.automation.orphans import fail_orphaned_runs
 from tracker_dagster.automation.turnstile import UNFINISHED, busy_with_daily
 from tracker_dagster.resources import (
@@ -152,13 +152,15 @@ def day_files_published(
     clock: dg.ResourceParam[Clock],
     market: dg.ResourceParam[MarketData],
     warehouse: WarehouseResource,
+    knobs: dg.ResourceParam[Knobs],
 ) -> dg.SensorResult | dg.SkipReason:
-    """One run for each of the last sessions whose files are new or changed."""
+    """One run for each of the last sessions whose files are new, changed or wanted in part."""
     fail_orphaned_runs(context.instance)
     try:
         now = clock.now()
         days = last_sessions(last_published_session(now), FILE_LOOK_BACK)
-        due = due_files(market, warehouse.warehouse, context.instance, days)
+        followed = followed_tickers(warehouse.warehouse, now, knobs.benchmarks)
+        due = due_files(market, warehouse.warehouse, context.instance, days, followed)
     except (SourceError, MissingKeyError) as error:
         return dg.SkipReason(f"the vendor's files cannot be listed: {error}")
     if not due:
@@ -167,7 +169,7 @@ def day_files_published(
         return dg.SkipReason(f"run {active[:8]} is still reading files")
     requests = []
     for day in sorted({file.day for file in due}):
-        names = sorted(f"{file.remote.key} {file.remote.etag}" for file in due if file.day == day)
+        names = sorted(file.identity for file in due if file.day == day)
         identity = hashlib.sha256("|".join(names).encode()).hexdigest()[:16]
         tags = {FILES_TAG: identity, NOW_TAG: now.isoformat()}
         attempts = context.instance.get_runs_count(dg.RunsFilter(tags={FILES_TAG: identity}))

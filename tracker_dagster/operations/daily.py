@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import dagster as dg
 
-from tracker_dagster.automation.due_files import due_files
+from tracker_dagster.automation.due_files import due_files, followed_tickers
 from tracker_dagster.automation.jobs import DAY_FILES, FROM_DAY_FILES
 from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
 from tracker_dagster.ledger.commands import sync_universe
@@ -58,12 +58,15 @@ def session_of(day: date | None, now: datetime) -> date:
 def catch_up(place: Workplace, now: datetime, sessions: int) -> RunReport | None:
     """Ingest the day files of the last published sessions that are new or were replaced.
 
+    Minute files are read again for tickers that have been enabled since.
+
     At most one run. Files that cannot be had are reported, and the day's decisions say what they
     lacked.
     """
     days = last_sessions(last_published_session(now), sessions)
     try:
-        due = due_files(place.market, place.warehouse, place.instance, days)
+        followed = followed_tickers(place.warehouse, now, place.settings.benchmarks)
+        due = due_files(place.market, place.warehouse, place.instance, days, followed)
     except (SourceError, MissingKeyError) as error:
         place.console.print(f"[yellow]day files are left out:[/] {error}", highlight=False)
         return None

@@ -215,7 +215,7 @@ def sensor_tick(place):
     resources = place.definitions.resources
     context = dg.build_sensor_context(
         instance=place.instance,
-        resources={name: resources[name] for name in ("clock", "market", "warehouse")},
+        resources={name: resources[name] for name in ("clock", "knobs", "market", "warehouse")},
     )
     return day_files_published(context)
 
