@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,13 @@ from polars.testing import assert_frame_equal
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from tracker_dagster.analytics.contract_greeks import value_contracts
+from tracker_dagster.analytics.rates import Curve
 from tracker_dagster.analytics.volatility.smile_points import smile_points
 from tracker_dagster.analytics.volatility.surface import surface_rows
+from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.schemas.surface import DELTAS, IV_SURFACE, SLICE
+from tracker_dagster.trading_calendar import session_on
 from tracker_dagster_tests.analytics.volatility.smiles import (
     DAY,
     FORWARD,
@@ -106,6 +110,17 @@ def test_one_wrong_quote_changes_no_volatility_by_a_quarter_point(place) -> None
     for name in ("put_25d", "call_25d"):
         assert after[name] == pytest.approx(before[name], abs=0.0025)
     assert after["within_quotes"] < 1
+
+
+def test_narrow_quotes_count_more_than_wide_ones() -> None:
+    """Every other strike is quoted a point too high, ten times as wide."""
+    chain = contracts(SMILE, half_width=0.001)
+    odd = pl.col("strike").is_in(chain["strike"].unique().sort()[::2].implode())
+    mixed = chain.with_columns(
+        implied_volatility=pl.col("implied_volatility") + pl.when(odd).then(0.01).otherwise(0.0),
+        ask_volatility=pl.col("ask_volatility") + pl.when(odd).then(0.02).otherwise(0.0),
+    )
+    assert only(surface_rows(mixed))["atm_volatility"] == pytest.approx(ATM, abs=0.001)
 
 
 def test_the_side_of_the_forward_that_is_in_the_money_says_nothing() -> None:
@@ -308,3 +323,41 @@ def test_a_trade_of_less_than_the_spread_is_no_point_and_more_volume_is_better_k
     assert strikes.to_list() == [94, 97, 100, 100, 103, 106]
     active = smile_points(chain.with_columns(volume=pl.lit(5000.0)))
     assert (active["error"] < points["error"]).all()
+
+
+def test_real_last_trades_show_the_earnings_that_lay_ahead(real_data) -> None:
+    """AAPL the day after its 7:1 split; it was to report on 22 July 2014."""
+    day = date(2014, 6, 9)
+    files = real_data / "flatfiles"
+    stocks = files / "us_stocks_sip/day_aggs_v1/2014/06" / f"{day}.csv.gz"
+    options = files / "us_options_opra/day_aggs_v1/2014/06" / f"{day}.csv.gz"
+    spot = pl.read_csv(stocks).filter(pl.col("ticker") == "AAPL")["close"][0]
+    traded = (
+        pl.read_csv(options)
+        .rename({"ticker": "symbol"})
+        .with_columns(option_symbol_columns("symbol"))
+        .with_columns(
+            pl.col("close", "volume").cast(pl.Float64),
+            style=pl.lit("american"),
+            is_standard=~pl.col("is_adjusted"),
+            spot=pl.lit(float(spot)),
+            price=pl.col("close").cast(pl.Float64),
+            price_source=pl.lit("close"),
+            vendor_volatility=pl.lit(None, dtype=pl.Float64),
+            available_at=pl.lit(MOMENT),
+        )
+    )
+    # The Treasury's bills paid 0.04 % that day; a dividend of 0.47 was to come on 7 August.
+    bills = Curve(np.array([1 / 12, 5.0]), np.array([0.0004, 0.001]), "treasury")
+    dividend = pl.DataFrame({"underlying": ["AAPL"], "years": [59 / 365], "amount": [0.47]})
+    rows = surface_rows(value_contracts(traded, session_on(day).close, bills, dividend))
+    assert set(rows["status"]) == {"OK"}
+    assert rows["fit_error"].max() < 1.0
+    assert rows["calendar_free"].drop_nulls().all()
+    near = dict(rows.select("expiry", "atm_volatility").iter_rows())
+    before, after = near[date(2014, 7, 19)], near[date(2014, 7, 25)]
+    assert after - before > 0.04
+    # What the report adds is the variance of a move of about five per cent.
+    report = rows.filter(pl.col("expiry").is_between(date(2014, 7, 19), date(2014, 7, 25)))
+    added = (report["atm_volatility"] ** 2 * report["years"]).diff()[-1]
+    assert 0.03 < np.sqrt(added - before**2 * 6 / 365) < 0.07

@@ -101,6 +101,23 @@ def test_an_expiry_without_a_volatility_is_as_if_it_were_not_there() -> None:
     assert row["iv_30d"] == pytest.approx(between(30, (23, 0.22), (65, 0.25)), abs=1e-6)
 
 
+def test_a_skew_is_taken_between_expiries_that_have_both_wings() -> None:
+    """37 days out calls are quoted near the forward alone: its puts must not be used either."""
+    strikes = 100 * np.exp(np.linspace(-0.25, 0.01, 25))
+    frame = pl.concat(
+        [
+            chain({23: 0.22, 65: 0.25}),
+            contracts(equity(0.24, 37 / 365), 37, strikes=strikes),
+        ]
+    )
+    surface = surface_rows(frame).sort("years")
+    assert surface["put_25d"].null_count() == 0
+    assert surface["call_25d"].is_null().to_list() == [False, True, False]
+    near, _, far = surface.to_dicts()
+    put, call = (between(30, (23, near[side]), (65, far[side])) for side in ("put_25d", "call_25d"))
+    assert row_of(frame)["skew_25d_30d"] == pytest.approx(put - call)
+
+
 def dense(level, days, **options):
     deviation = level * math.sqrt(days / 365)
     strikes = 100 * np.exp(np.arange(-7, 5, 0.1) * deviation)
