@@ -3,10 +3,8 @@
 Days of a range share nearly all of what they read, so each asset does a few of them at once.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Self
 
 import polars as pl
 
@@ -75,52 +73,38 @@ def _members(runs: Sequence[DayRun]) -> dict[date, pl.DataFrame]:
     }
 
 
-@dataclass(frozen=True)
-class _Calendars:
-    """What the earnings calendars said on the days of a run, and when they said it."""
-
-    earnings: pl.DataFrame
-    collections: pl.DataFrame
-
-    @classmethod
-    def read(cls, first: DayRun, last: date) -> Self:
-        since = first.day - timedelta(days=MAX_AGE_DAYS)
-        of_earnings = {"dataset": EARNINGS_CALENDAR.name}
-        return cls(
-            first.warehouse.read(EARNINGS_CALENDAR, first=since, last=last),
-            first.warehouse.read(REFERENCE_COLLECTIONS, first=since, last=last, where=of_earnings),
-        )
-
-    def ahead(self, today: pl.DataFrame, members: pl.DataFrame, day: date) -> pl.DataFrame:
-        """Whether earnings lie within the term of each of ``today``, as known at its slot."""
-        names = today.select(ticker="underlying").unique(maintain_order=True)
-        asked = (
-            names.join(members, on="ticker", how="left", maintain_order="left")
-            # Indices report no more than funds do.
-            .with_columns(
-                category=pl.when(pl.col("ticker").is_in(INDEX_UNDERLYINGS))
-                .then(pl.lit(FUNDS))
-                .otherwise("category")
-            )
-            # Earnings were asked for members alone: of others no answer means nothing.
-            .filter(pl.col("enabled") | (pl.col("category") == FUNDS))
-        )
-        flags = pl.concat(
-            earnings_flags(
-                asked, self.earnings, day, day + TERM, slot, MAX_AGE_DAYS, self.collections
-            ).select(
-                underlying="ticker",
+def _events(
+    runs: Sequence[DayRun], today: pl.DataFrame, members: Mapping[date, pl.DataFrame]
+) -> pl.DataFrame | None:
+    """Whether earnings lie within the term of each of ``today``, as it was known at its slot."""
+    warehouse, last = runs[0].warehouse, runs[-1].day
+    since = runs[0].day - timedelta(days=MAX_AGE_DAYS)
+    earnings = warehouse.read(EARNINGS_CALENDAR, first=since, last=last)
+    of_earnings = {"dataset": EARNINGS_CALENDAR.name}
+    answers = warehouse.read(REFERENCE_COLLECTIONS, first=since, last=last, where=of_earnings)
+    # Indices report no more than funds do.
+    indices = pl.DataFrame({"ticker": INDEX_UNDERLYINGS, "category": FUNDS})
+    flags = []
+    for day, slot in today.select("trade_date", "slot").unique(maintain_order=True).rows():
+        # Earnings were asked for members alone: of others no answer means nothing.
+        asked = members[day].filter(pl.col("enabled") | (pl.col("category") == FUNDS))
+        tickers = pl.concat([asked.select("ticker", "category"), indices])
+        flags.append(
+            earnings_flags(tickers, earnings, day, day + TERM, slot, MAX_AGE_DAYS, answers).select(
+                trade_date=pl.lit(day),
                 slot=pl.lit(slot, today.schema["slot"]),
+                underlying="ticker",
                 event_ahead="earnings_in_period",
                 event_note="earnings_note",
             )
-            for slot in today["slot"].unique(maintain_order=True)
         )
-        return (
-            today.select("basis", "underlying", "slot")
-            .join(flags, on=["underlying", "slot"], how="left", maintain_order="left")
-            .with_columns(pl.col("event_note").fill_null("its earnings are not asked for"))
-        )
+    if not flags:
+        return None
+    return (
+        today.select("trade_date", "basis", "slot", "underlying")
+        .join(pl.concat(flags), on=["trade_date", "slot", "underlying"], how="left")
+        .with_columns(pl.col("event_note").fill_null("its earnings are not asked for"))
+    )
 
 
 def _last_slots(rows: pl.DataFrame) -> pl.DataFrame:
@@ -147,13 +131,11 @@ def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
     """
     first, last = runs[0], runs[-1].day
     members = _members(runs)
-    followed = {
-        day: sorted(
-            {*first.knobs.benchmarks, *INDEX_UNDERLYINGS, *rows.filter("enabled")["ticker"]}
-        )
+    always = pl.Series([*first.knobs.benchmarks, *INDEX_UNDERLYINGS])
+    followed = pl.concat(
+        pl.select(trade_date=day, underlying=rows.filter("enabled")["ticker"].append(always))
         for day, rows in members.items()
-    }
-
+    )
     # A capture of this moment arrives seconds after it; it is the slot's, and counts.
     by_now = (pl.col("available_at") <= first.now) | (
         (pl.col("basis") == SNAPSHOT) & (pl.col("slot") <= first.now)
@@ -164,22 +146,17 @@ def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
             IV_TERM_STRUCTURE,
             first=since,
             last=last,
-            where={"underlying": sorted(set().union(*followed.values()))},
+            where={"underlying": followed["underlying"].unique().to_list()},
             columns=[*_DAILY, *more],
         )
         return _last_slots(rows.filter(by_now))
 
-    current = term_structures(first.day, "missing")
+    today = term_structures(first.day, "missing").join(
+        followed, on=["trade_date", "underlying"], how="semi", maintain_order="left"
+    )
     past = term_structures(min([first.day, *history_sessions(first.day)]))
-    calendars = _Calendars.read(first, last)
-    frames: list[pl.DataFrame] = []
-    for run in runs:
-        today = current.filter(
-            (pl.col("trade_date") == run.day) & pl.col("underlying").is_in(followed[run.day])
-        ).drop("trade_date")
-        events = calendars.ahead(today, members[run.day], run.day) if today.height else None
-        rows = iv_history(today, past, run.day, events)
-        frames.append(IV_PERCENTILE.conform(rows, trade_date=run.day))
+    rows = IV_PERCENTILE.conform(iv_history(today, past, _events(runs, today, members)))
+    frames = [rows.filter(trade_date=run.day) for run in runs]
     results = first.warehouse.replace_many(
         [
             Write(IV_PERCENTILE, frame, {"trade_date": run.day}, allow_empty=True)

@@ -230,10 +230,10 @@ def test_batches_before_a_failing_one_are_kept(filled, monkeypatch):
     range_of = DAYS[-(batch + 5) :]
     real = volatility_series.iv_history
 
-    def breaks(today, past, day, events):
-        if day == range_of[-2]:
+    def breaks(today, *more):
+        if range_of[-2] in today["trade_date"]:
             raise ValueError("as if a row were beyond understanding")
-        return real(today, past, day, events)
+        return real(today, *more)
 
     monkeypatch.setattr(volatility_series, "iv_history", breaks)
     result = filled.run(["iv_percentile"], range_of[0], range_of[-1])

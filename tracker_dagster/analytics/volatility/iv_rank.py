@@ -7,8 +7,7 @@ never filled. What cannot be said is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -186,29 +185,44 @@ def change_over(current: ArrayLike, history: ArrayLike, sessions: int) -> Floats
     return change(current, past[..., -sessions])
 
 
-def ramps(values: ArrayLike, days: Sequence[date], window: timedelta = RAMP_DAYS) -> Floats:
-    """Each session's value over the mean of the days before it, less one; 0.30 is 30 % above.
+def sessions_in(days: NDArray[np.datetime64], window: timedelta = RAMP_DAYS) -> NDArray[np.int64]:
+    """How many of the sessions lie in the calendar days before each of them.
+
+    Args:
+        days: dates of the sessions, ascending, shape (sessions,).
+        window: so many days; a session itself is not among those before it.
+    """
+    first = np.searchsorted(days, days - np.timedelta64(window.days, "D"))
+    return np.arange(len(days)) - first
+
+
+def ramps(values: ArrayLike, spans: ArrayLike) -> Floats:
+    """Each session's value over the mean of so many sessions before it, less one; 0.3 is 30 % more.
 
     Args:
         values: shape (..., sessions), NaN where unknown.
-        days: the date of each session, ascending.
-        window: calendar days before a session, itself not among them.
+        spans: for each session how many before it count (`sessions_in`), of the same shape or one
+            that broadcasts to it; those before the first session given have no value.
 
     Returns:
-        Shape (..., sessions); NaN where fewer than half of a window's sessions are known.
+        Shape (..., sessions); NaN where fewer than half of the sessions before are known.
     """
     series = np.asarray(values, float)
-    dates = np.asarray(days, dtype="datetime64[D]")
-    first = np.searchsorted(dates, dates - np.timedelta64(window.days, "D"))
-    last = np.arange(len(dates))
+    span = np.broadcast_to(np.asarray(spans, np.int64), series.shape)
+    place = np.broadcast_to(np.arange(series.shape[-1]), series.shape)
     zero = np.zeros((*series.shape[:-1], 1))
-    sums = np.concatenate([zero, np.nancumsum(series, axis=-1)], axis=-1)
-    counts = np.concatenate([zero, np.cumsum(~np.isnan(series), axis=-1)], axis=-1)
-    total = sums[..., last] - sums[..., first]
-    count = counts[..., last] - counts[..., first]
+
+    def before(each: NDArray[np.generic]) -> Floats:
+        """Sum over the sessions before each that count."""
+        sums = np.concatenate([zero, np.cumsum(each, axis=-1)], axis=-1)
+        start = np.maximum(place - span, 0)
+        total: Floats = np.take_along_axis(sums, place, -1) - np.take_along_axis(sums, start, -1)
+        return total
+
+    count = before(~np.isnan(series))
     with np.errstate(invalid="ignore", divide="ignore"):
-        ramp = series / (total / count) - 1.0
-    return np.where((count > 0) & (2 * count >= last - first), ramp, np.nan)
+        ramp = series / (before(np.nan_to_num(series)) / count) - 1.0
+    return np.where((count > 0) & (2 * count >= span), ramp, np.nan)
 
 
 def regime_label(percentile: pl.Expr) -> pl.Expr:

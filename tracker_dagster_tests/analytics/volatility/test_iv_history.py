@@ -63,12 +63,12 @@ def series(
     )
 
 
-def now(value: float | None, **options: object) -> pl.DataFrame:
-    return series({DAY: value}, **options).drop("trade_date")  # type: ignore[arg-type]
+def now(value: float | None, day: date = DAY, **options: object) -> pl.DataFrame:
+    return series({day: value}, **options)  # type: ignore[arg-type]
 
 
 def row(today: pl.DataFrame, *histories: pl.DataFrame, **options: object) -> dict[str, object]:
-    (found,) = iv_history(today, pl.concat(histories), DAY, **options).to_dicts()  # type: ignore[arg-type]
+    (found,) = iv_history(today, pl.concat(histories), **options).to_dicts()  # type: ignore[arg-type]
     return found
 
 
@@ -208,9 +208,15 @@ def test_crush_spike_and_trend(value, crush, spike, trend) -> None:  # type: ign
 def test_a_ramp_says_wait_with_or_without_a_known_event(event) -> None:  # type: ignore[no-untyped-def]
     quiet = series(dict.fromkeys(YEAR, 0.3))
     events = pl.DataFrame(
-        {"basis": "day_file", "underlying": "AAA", "event_ahead": event, "event_note": "why"},
+        {
+            "trade_date": DAY,
+            "basis": "day_file",
+            "underlying": "AAA",
+            "event_ahead": event,
+            "event_note": "why",
+        },
         schema_overrides={"event_ahead": pl.Boolean},
-    )
+    )  # fmt: skip
     ramp = row(now(0.40), quiet, events=events)
     assert (ramp["is_ramp"], ramp["recommendation"]) == (True, "WAIT_FOR_IV_DROP")
     assert ramp["ramp"] == pytest.approx(1 / 3)
@@ -235,15 +241,17 @@ def test_without_a_value_nothing_is_said_of_the_day() -> None:
 def test_the_first_sessions_of_the_calendar_have_no_past() -> None:
     first = calendar.first_session()
     assert history_sessions(first) == []
-    found = iv_history(now(0.3), series({YEAR[-1]: 0.3}), first).to_dicts()[0]
-    assert found["history_sessions"] == 0
-    second = calendar.next_session(first)
-    assert history_sessions(second) == [first]
-    assert iv_history(now(0.3), series({YEAR[-1]: 0.3}), second)["ramp"].to_list() == [None]
+    days = [first, *(calendar.next_session(first, count) for count in (1, 5))]
+    values = dict(zip(days, (0.3, 0.4, 0.6), strict=True))
+    found = iv_history(series(values), series(values))
+    assert found["history_sessions"].to_list() == [0, 1, 2]
+    assert found["ramp"].to_list() == [None, pytest.approx(1 / 3), None]
+    assert found["change_5d"].to_list() == [None, None, pytest.approx(1.0)]
+    assert "change_20d: no value so long ago" in found["reason"][2]
 
 
 def test_no_rows_give_no_rows() -> None:
-    assert iv_history(now(0.3).clear(), series(year()), DAY).is_empty()
+    assert iv_history(now(0.3).clear(), series(year())).is_empty()
 
 
 @st.composite
@@ -273,18 +281,16 @@ TODAY = pl.concat(
 @settings(max_examples=25, deadline=None)
 @given(histories())
 def test_what_comes_later_changes_nothing(history) -> None:  # type: ignore[no-untyped-def]
-    whole = iv_history(TODAY, history, DAY)
+    whole = iv_history(TODAY, history)
     until = history.filter(pl.col("trade_date") < DAY)
-    assert_frame_equal(iv_history(TODAY, until, DAY), whole)
-    assert_frame_equal(
-        iv_history(TODAY, history.sample(fraction=1, shuffle=True, seed=1), DAY), whole
-    )
+    assert_frame_equal(iv_history(TODAY, until), whole)
+    assert_frame_equal(iv_history(TODAY, history.sample(fraction=1, shuffle=True, seed=1)), whole)
 
 
 @settings(max_examples=25, deadline=None)
 @given(histories())
 def test_every_null_has_its_reason_and_every_reason_a_null(history) -> None:  # type: ignore[no-untyped-def]
-    found = iv_history(TODAY, history, DAY)
+    found = iv_history(TODAY, history)
     assert not found.select(pl.selectors.float().is_nan().any()).row(0).count(True)
     for each in found.to_dicts():
         said = each["reason"] or ""
@@ -297,3 +303,21 @@ def test_every_null_has_its_reason_and_every_reason_a_null(history) -> None:  # 
             assert (f"{name}: " in said) == (each[name] is None), name
         assert ("ramp: " in said) == (each["ramp"] is None)
         assert (each["iv_rank"] is None) == (each["history_sessions"] < 126)
+
+
+@settings(max_examples=10, deadline=None)
+@given(histories())
+def test_sessions_done_at_once_are_each_by_itself(history) -> None:  # type: ignore[no-untyped-def]
+    days = [YEAR[-40], YEAR[-2], DAY, calendar.next_session(DAY)]
+    rows = pl.concat(
+        [
+            now(0.2 + n / 7, day, basis=basis, ticker=ticker)
+            for n, day in enumerate(days)
+            for basis in ("snapshot", "day_file")
+            for ticker in ("AAA", "BBB")
+        ]
+    )
+    together = iv_history(rows, history)
+    for day in days:
+        alone = iv_history(rows.filter(trade_date=day), history)
+        assert_frame_equal(together.filter(trade_date=day), alone)

@@ -119,7 +119,8 @@ def test_the_recent_mean_needs_half_of_its_sessions() -> None:
 def test_ramps_agree_with_one_session_at_a_time(values, seed) -> None:  # type: ignore[no-untyped-def]
     gaps = np.random.default_rng(abs(seed)).integers(1, 5, len(values))
     days = [date(2025, 1, 1) + timedelta(days=int(n)) for n in np.cumsum(gaps)]
-    found = iv_rank.ramps([NAN if v is None else v for v in values], days)
+    spans = iv_rank.sessions_in(np.array(days, "datetime64[D]"))
+    found = iv_rank.ramps([NAN if v is None else v for v in values], spans)
     for place, (day, value) in enumerate(zip(days, values, strict=True)):
         window = [v for d, v in zip(days[:place], values, strict=False) if (day - d).days <= 30]
         there = [v for v in window if v is not None]
