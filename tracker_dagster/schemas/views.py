@@ -110,8 +110,8 @@ HISTORICAL_GREEKS = View(
     """\
 FROM option_greeks t
 LEFT JOIN option_chain c
-  ON t.basis = 'snapshot' AND c.trade_date = t.trade_date AND c.slot = t.slot
-  AND c.symbol = t.symbol
+  ON c.trade_date = t.trade_date AND c.symbol = t.symbol
+  AND c.slot = CASE t.basis WHEN 'snapshot' THEN t.slot END
 LEFT JOIN iv_percentile p
   ON p.trade_date = t.trade_date AND p.basis = t.basis AND p.slot = t.slot
   AND p.underlying = t.underlying""",

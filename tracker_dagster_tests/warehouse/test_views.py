@@ -57,6 +57,15 @@ def test_a_view_has_the_columns_it_is_documented_with(warehouse, view):
     assert all(column.meaning for column in view.columns)
 
 
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_no_view_compares_every_row_with_every_other(warehouse, view):
+    warehouse.migrate()
+    (plan,) = shown(warehouse, f"EXPLAIN SELECT * FROM {view.name}")
+    assert ("HASH_JOIN" in str(plan)) is ("JOIN" in view.source)
+    assert "NL_JOIN" not in str(plan)
+    assert "NESTED_LOOP" not in str(plan)
+
+
 def test_a_bar_from_two_sources_is_shown_once_the_file_first(warehouse):
     for source, close in ((REST, 5.0), (FLAT, 10.0)):
         warehouse.replace(
