@@ -182,7 +182,7 @@ def _chosen(
         .when(pl.Series((agreement.asked == 0) & np.isnan(numbers["net"])))
         .then(pl.lit("no spot, which early exercise depends on"))
         .when(pl.Series(~enough))
-        .then(pl.format("{} pairs agree, {} are needed", "pairs_count", pl.lit(FEWEST_PAIRS)))
+        .then(pl.format("needs {} pairs that agree, has {}", pl.lit(FEWEST_PAIRS), "pairs_count"))
         .when(pl.Series(~agreed))
         .then(pl.format("{} of {} pairs agree", "pairs_count", pl.Series(agreement.asked)))
         .when(pl.Series(~exact))
