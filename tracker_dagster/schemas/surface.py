@@ -194,6 +194,7 @@ IV_TERM_STRUCTURE = Table(
             "model_free_30d",
             *(f"{_GREEKS}.{name}" for name in ("price", "strike", "right", "rate", "years")),
             f"{_GREEKS}.implied_volatility",
+            *(f"iv_surface.{name}" for name in SLICE),
         ),
         computed("missing", *_SMILES, *_WINGS, "iv_surface.status"),
     ),

@@ -37,20 +37,6 @@ class Slices(NamedTuple):
         """Slices of an array ``(..., 5)``."""
         return cls(*np.moveaxis(np.asarray(parameters, dtype=np.float64), -1, 0))
 
-    @classmethod
-    def from_ssvi(cls, variance: ArrayLike, rho: ArrayLike, phi: ArrayLike) -> Self:
-        """The slices of SSVI (Gatheral and Jacquier 2014, section 4).
-
-        Args:
-            variance: total variance at the money, theta.
-            rho: tilt.
-            phi: curvature; free of butterfly arbitrage where theta phi (1 + abs(rho)) <= 4 and
-                theta phi^2 (1 + abs(rho)) <= 4 (theorem 4.2; sufficient).
-        """
-        theta, tilt, phi = np.broadcast_arrays(*map(np.asarray, (variance, rho, phi)))
-        rest = np.sqrt(1 - tilt**2)
-        return cls(theta / 2 * rest**2, theta * phi / 2, tilt * 1.0, -tilt / phi, rest / phi)
-
     def columns(self) -> Self:
         """Each slice as a row, ``(n, 1)``, to meet rows of moneyness."""
         return type(self)(*(np.asarray(part)[..., None] for part in self))

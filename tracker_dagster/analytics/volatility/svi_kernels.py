@@ -8,6 +8,10 @@ the slice is written with its two wings,
 
 whose rises ``right`` = b (1 + rho) and ``left`` = b (1 - rho) lie between 0 and 2 (Lee 2004): the
 least squares within are a quadratic over a square.
+
+A slice without negative density is searched for among vertices whose least squares have none. The
+best of all five parameters together would miss the points by a few per cent less, at a hundred
+times the cost.
 """
 
 from __future__ import annotations

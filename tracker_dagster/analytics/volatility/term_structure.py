@@ -135,16 +135,17 @@ def _chain_indices(surface: pl.DataFrame, contracts: pl.DataFrame) -> dict[str, 
 
 
 def _around_index_term(surface: pl.DataFrame) -> pl.DataFrame:
-    """The last expiry before the index's term and the first after it, of each underlying."""
+    """The last expiry with a smile before the index's term and the first after, of each chain."""
     days = pl.col("years") * DAYS_A_YEAR
-    ahead = surface.filter(days >= _NEAREST_DAYS).sort("years")
+    fitted = pl.col(SLICE[0]).is_not_null()
+    ahead = surface.filter(fitted & (days >= _NEAREST_DAYS)).sort("years")
     near = ahead.filter(days <= _INDEX_DAYS).unique("underlying", keep="last")
     far = ahead.filter(days > _INDEX_DAYS).unique("underlying", keep="first")
     return pl.concat([near, far]).sort(EXPIRY)
 
 
 def _undiscounted(contracts: pl.DataFrame, around: pl.DataFrame) -> pl.DataFrame:
-    """Contracts of these expiries with ``value``: a European option's on the forward, by theirs.
+    """Contracts of these expiries with their ``value`` at expiry as European options.
 
     What an American option costs for its early exercise is no variance.
     """
@@ -169,10 +170,8 @@ def _undiscounted(contracts: pl.DataFrame, around: pl.DataFrame) -> pl.DataFrame
 
 def _strip(expiry: Mapping[str, Any], rows: pl.DataFrame | None) -> AtTerm:
     """Volatility of one expiry by its strip, where its strikes are many and reach far enough."""
-    if expiry[SLICE[0]] is None:
-        return AtTerm(None, "no smile to judge its strikes by")
     if rows is None:
-        return AtTerm(None, "none of its contracts is standard")
+        return AtTerm(None, "its contracts are no longer there")
     years, forward = expiry["years"], expiry["forward"]
     sides = (
         rows.group_by("strike")

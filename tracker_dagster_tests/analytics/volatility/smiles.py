@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from tracker_dagster.analytics.volatility.svi import Slices
+
 MOMENT = datetime(2026, 6, 3, 19, 50, tzinfo=UTC)
 DAY = date(2026, 6, 3)
 FORWARD = 100.0
@@ -27,6 +29,12 @@ def svi(parameters, k):
 def ssvi(theta, rho, phi, k):
     """Formula 4.1 of Gatheral and Jacquier (2014), as printed there."""
     return theta / 2 * (1 + rho * phi * k + np.sqrt((phi * k + rho) ** 2 + 1 - rho**2))
+
+
+def ssvi_slices(theta, rho, phi):
+    """The same as raw slices; theorem 4.2 says where they are free of butterfly arbitrage."""
+    rest = np.sqrt(1 - rho**2)
+    return Slices.of([theta / 2 * rest**2, theta * phi / 2, rho, -rho / phi, rest / phi])
 
 
 def black_call(k, w, forward=1.0):

@@ -16,7 +16,7 @@ from tracker_dagster.analytics.volatility.arbitrage import (
     least_density_factor,
 )
 from tracker_dagster.analytics.volatility.svi import Slices, derivatives, total_variance
-from tracker_dagster_tests.analytics.volatility.smiles import VOGT, black_call, ssvi, svi
+from tracker_dagster_tests.analytics.volatility.smiles import VOGT, black_call, ssvi_slices, svi
 
 #: An equity's slice of half a year.
 PLAIN = (0.01, 0.12, -0.4, 0.02, 0.15)
@@ -89,15 +89,8 @@ def test_variance_that_falls_below_zero_is_arbitrage() -> None:
 @given(st.floats(1e-4, 1.0), st.floats(-0.95, 0.95), st.floats(0.05, 1.0))
 def test_ssvi_within_the_bounds_of_theorem_4_2_is_free(theta, rho, share) -> None:
     most = min(4 / (theta * (1 + abs(rho))), 2 / np.sqrt(theta * (1 + abs(rho))))
-    slices = Slices.from_ssvi(theta, rho, share * most * 0.999)
+    slices = ssvi_slices(theta, rho, share * most * 0.999)
     assert least_density_factor(slices) >= 0
-
-
-def test_ssvi_parameters_become_raw_ones() -> None:
-    k = np.linspace(-1, 1, 11)
-    np.testing.assert_allclose(
-        total_variance(Slices.from_ssvi(0.04, -0.6, 3.0), k), ssvi(0.04, -0.6, 3.0, k), rtol=1e-14
-    )
 
 
 def test_many_slices_are_judged_as_each_alone() -> None:

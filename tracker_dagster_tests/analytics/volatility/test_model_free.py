@@ -9,10 +9,11 @@ from scipy.integrate import quad
 
 from tracker_dagster.analytics.volatility.constant_maturity import constant_maturity
 from tracker_dagster.analytics.volatility.model_free import strip_bias, strip_variance
-from tracker_dagster.analytics.volatility.svi import Slices, total_variance
+from tracker_dagster.analytics.volatility.svi import total_variance
 from tracker_dagster_tests.analytics.volatility.smiles import (
     WHITE_PAPER_FORWARDS,
     black_call,
+    ssvi_slices,
     white_paper,
 )
 
@@ -98,7 +99,7 @@ def test_a_strip_that_cannot_be_added_up_says_why(silent, reason) -> None:
     assert (found.variance, found.reason) == (None, reason)
 
 
-SMILE = Slices.from_ssvi(0.005, -0.6, 12.0)
+SMILE = ssvi_slices(0.005, -0.6, 12.0)
 
 
 def true_variance():

@@ -18,9 +18,9 @@ from tracker_dagster.analytics.volatility.smile import (
     volatility_at_delta,
 )
 from tracker_dagster.analytics.volatility.svi import Slices, total_variance
-from tracker_dagster_tests.analytics.volatility.smiles import VOGT, ssvi, svi
+from tracker_dagster_tests.analytics.volatility.smiles import VOGT, ssvi, ssvi_slices, svi
 
-#: Raw slices as the literature prints them; the first is the one that Gatheral (2004) draws.
+#: From steep and long-dated to flat and short-dated.
 RAW = [
     (0.04, 0.4, -0.4, 0.05, 0.1),
     (0.04, 0.4, -0.4, 0.0, 0.2),
@@ -54,7 +54,7 @@ def test_ssvi_slices_are_recovered_from_few_points_or_many(theta, rho, eta, coun
     w = ssvi(theta, rho, phi, k)
     fit = fit_one(k, w)
     np.testing.assert_allclose(total_variance(fit.stored, k), w, rtol=1e-6)
-    truth = np.array(Slices.from_ssvi(theta, rho, phi))
+    truth = np.array(ssvi_slices(theta, rho, phi))
     np.testing.assert_allclose(parameters(fit.stored), truth, rtol=1e-3, atol=1e-4 * theta)
 
 

@@ -149,6 +149,15 @@ def test_an_index_that_its_strikes_would_distort_is_not_given() -> None:
     assert "its strikes miss the variance of their own smile by" in row["missing"]
 
 
+def test_an_index_passes_over_an_expiry_without_a_smile() -> None:
+    pair = [dense(0.22, 23), dense(0.24, 37)]
+    bare = contracts(equity(0.3, 30 / 365), 30, strikes=[90.0])
+    assert (
+        row_of(pl.concat([*pair, bare]))["model_free_30d"]
+        == row_of(pl.concat(pair))["model_free_30d"]
+    )
+
+
 def test_an_index_is_not_made_of_the_last_trades_of_a_day() -> None:
     frame = pl.concat([dense(0.22, 23), dense(0.24, 37)])
     row = row_of(frame, is_quoted=False)
