@@ -37,7 +37,7 @@ from tracker_dagster.warehouse.units import (
     Value,
     Write,
     WriteResult,
-    prepare,
+    prepare_all,
 )
 
 #: Files this process has compared with the code: which file lay at a path, and with what.
@@ -179,7 +179,7 @@ class Warehouse:
 
     def replace_many(self, writes: Sequence[Write]) -> list[WriteResult]:
         """`replace` for several units in one transaction: all of them, or none."""
-        prepared = [prepare(write) for write in writes]
+        prepared = prepare_all(writes)
         units = {(write.table.name, write.unit_json) for write in prepared}
         if len(units) < len(prepared):
             raise UnitMismatchError("the same unit is replaced twice in one transaction")

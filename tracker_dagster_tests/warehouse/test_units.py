@@ -9,13 +9,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from tracker_dagster.schemas.base import INSTANT, Kind, Table
 from tracker_dagster.schemas.registry import TABLES
 from tracker_dagster.warehouse import Warehouse
 from tracker_dagster.warehouse.content import content_hash
+from tracker_dagster.warehouse.units import Write, prepare, prepare_all
 
-DAY = date(2026, 11, 18)
+DAY, NEXT_DAY, LATER = (date(2026, 11, day) for day in (18, 19, 20))
 
 
 class Trades(dy.Schema):
@@ -110,6 +112,26 @@ def test_every_row_is_accounted_for_as_the_twin_has_it(shared, given_rows, rejec
     assert stored.rows() == written
     in_quarantine = shared.query("SELECT rule, count(*) AS n FROM quarantine GROUP BY rule")
     assert dict(in_quarantine.iter_rows()) == +aside
+
+
+@given(units=st.lists(rows, min_size=2, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_units_written_at_once_become_what_each_becomes_alone(units):
+    """Units of one table are judged together; a row must not tell."""
+    writes = [
+        Write(
+            TRADES,
+            pl.DataFrame([(day, *row) for row in given_rows], TRADES.polars_schema, orient="row"),
+            {"trade_date": day},
+            allow_empty=True,
+        )
+        for given_rows, day in zip(units, (DAY, NEXT_DAY, LATER), strict=False)
+    ]
+    together, alone = prepare_all(writes), [prepare(write) for write in writes]
+    assert [each.result for each in together] == [each.result for each in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert_frame_equal(one.rows, other.rows)
+        assert_frame_equal(one.quarantine, other.quarantine)
 
 
 VALUES = pl.DataFrame(
