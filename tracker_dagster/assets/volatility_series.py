@@ -13,6 +13,7 @@ from tracker_dagster.analytics.volatility.iv_history import (
     history_sessions,
     iv_history,
 )
+from tracker_dagster.analytics.volatility.iv_rank import SESSIONS
 from tracker_dagster.analytics.volatility.realized_history import (
     bar_sessions,
     realized_history,
@@ -192,7 +193,8 @@ def _shown(run: DayRun, frame: pl.DataFrame, past: pl.DataFrame) -> str:
     valued = frame.drop_nulls("iv_30d")
     order = valued.sort(is_benchmark, "iv_percentile", descending=True, nulls_last=True)
     row = order.row(0, named=True) if order.height else None
-    return iv_history_chart(past, row, history_sessions(run.day), run.day)
+    year = history_sessions(run.day)[-SESSIONS:]
+    return iv_history_chart(past, row, year, run.day)
 
 
 def _published(runs: Sequence[DayRun]) -> Iterator[tuple[DayRun, datetime]]:
