@@ -81,3 +81,12 @@ def test_what_is_off_is_said():
     assert "MASSIVE_KEY_ID" in text
     assert "MASSIVE_REQUESTS_PER_MINUTE" in text
     assert "simulated market" in " ".join(hints(Settings()))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    gone, there = tmp_path / "gone.csv", tmp_path / "there.csv"
+    there.touch()
+    named = hints(Settings(vix_futures_csv=gone, earnings_csv=there))
+    assert [line for line in named if "_CSV" in line] == [
+        f"TRACKER_VIX_FUTURES_CSV names {gone}, which is not a file."
+    ]
