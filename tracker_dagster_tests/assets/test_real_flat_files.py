@@ -1,6 +1,9 @@
-"""The loader unchanged on real files of June 2014, served as a bucket."""
+"""The loader and the valuation unchanged on real files of June 2014, served as a bucket."""
 
+import json
+import threading
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import dagster as dg
@@ -10,11 +13,19 @@ from moto.server import ThreadedMotoServer
 
 from tracker_dagster.analytics.returns import adjust_for_splits
 from tracker_dagster.definitions import build_defs
+from tracker_dagster.ledger.commands import CANONICAL_SINCE, sync_universe
 from tracker_dagster.resources import FixedClock
 from tracker_dagster.schemas.market import OPTION_DAY_AGGS, STOCK_DAY_AGGS
+from tracker_dagster.schemas.surface import IV_SURFACE, IV_TERM_STRUCTURE
+from tracker_dagster.schemas.volatility import OPTION_GREEKS
+from tracker_dagster.seed_files import seed_file
 from tracker_dagster.settings import Settings
 from tracker_dagster.warehouse import Warehouse
 
+MADE = (
+    "universe", "stock_day_aggs", "option_day_aggs", "index_bars", "treasury_yields",
+    "corporate_actions", "option_greeks", "iv_surface", "iv_term_structure",
+)  # fmt: skip
 BEFORE, AFTER = date(2014, 6, 6), date(2014, 6, 9)
 
 
@@ -39,8 +50,32 @@ def bucket(real_data):
     server.stop()
 
 
+class _FilesOnly(BaseHTTPRequestHandler):
+    """A vendor whose plan has flat files and nothing over REST."""
+
+    def do_GET(self):
+        body = json.dumps({"status": "NOT_AUTHORIZED", "message": "not in your plan"}).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="module")
-def warehouse(bucket, tmp_path_factory):
+def files_only():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _FilesOnly)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def warehouse(bucket, files_only, tmp_path_factory):
     data = tmp_path_factory.mktemp("real")
     settings = Settings(
         data_dir=data,
@@ -48,13 +83,16 @@ def warehouse(bucket, tmp_path_factory):
         massive_key_id="id",
         massive_secret_key="secret",
         massive_s3_url=bucket,
-        massive_rest_url="http://127.0.0.1:1",
+        massive_rest_url=files_only,
     )
     clock = FixedClock(datetime(2014, 6, 20, 20, tzinfo=UTC))
+    sync_universe(
+        Warehouse(settings.database), seed_file("universe.csv"), CANONICAL_SINCE, actor="test"
+    )
     defs = build_defs(settings, {"clock": clock})
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
-        asset_selection=[dg.AssetKey("stock_day_aggs"), dg.AssetKey("option_day_aggs")],
+        asset_selection=[dg.AssetKey(name) for name in MADE],
         tags={
             "dagster/asset_partition_range_start": str(BEFORE),
             "dagster/asset_partition_range_end": str(AFTER),
@@ -105,3 +143,39 @@ def test_option_terms_are_those_of_the_symbol(warehouse):
     assert set(rows["underlying"]) == {"AAPL"}
     assert set(rows["right"]) == {"C", "P"}
     assert (rows["expiry"] >= AFTER).all()
+
+
+def test_every_traded_contract_is_valued_or_says_why(warehouse):
+    rows = warehouse.read(OPTION_GREEKS)
+    traded = warehouse.read(OPTION_DAY_AGGS)
+    assert rows.select("trade_date", "symbol").equals(traded.select("trade_date", "symbol"))
+    assert set(rows["basis"]) == {"day_file"}
+    assert set(rows["style"]) == {"american"}
+    # No curve is in the plan: that of the year's end before stands for it, by its name.
+    assert set(rows.drop_nulls("rate")["rate_source"]) == {"fallback 2013-12-31"}
+    assert set(rows["dividend_source"]) == {"not_collected"}
+    ok = rows.filter(pl.col("status") == "OK")
+    assert ok.height > 0.85 * rows.height
+    stale = {"BELOW_INTRINSIC", "ABOVE_MAX", "IMMEDIATE_EXERCISE", "NO_TIME_VALUE", "EXPIRED"}
+    assert set(rows["status"]) <= {"OK", *stale}
+
+
+def test_saturday_expiries_are_those_of_the_session_before(warehouse):
+    """Until 2015 monthly options expired on the Saturday after their last session."""
+    rows = warehouse.read(OPTION_GREEKS, where={"trade_date": BEFORE})
+    saturday = rows.filter(pl.col("expiry") == date(2014, 6, 21))
+    assert saturday.height > 50
+    assert saturday["years"].unique().to_list() == pytest.approx([14 / 365])
+
+
+def test_volatility_goes_on_across_the_split(warehouse):
+    """Seven new shares for one change every strike, and nothing about what options cost."""
+    terms = warehouse.read(IV_TERM_STRUCTURE).sort("trade_date")
+    before, after = terms["iv_30d"]
+    assert 0.15 < before < 0.35
+    assert after == pytest.approx(before, abs=0.03)
+    smiles = warehouse.read(IV_SURFACE, where={"trade_date": AFTER})
+    assert (smiles["status"] == "OK").mean() > 0.7
+    # Apple reported on July 22: what expires after it costs more than what expires before.
+    at_the_money = dict(smiles.select("expiry", "atm_volatility").drop_nulls().iter_rows())
+    assert at_the_money[date(2014, 7, 25)] > at_the_money[date(2014, 7, 19)] + 0.01
