@@ -120,8 +120,8 @@ def _last_slots(rows: pl.DataFrame) -> pl.DataFrame:
     deps=("universe", "iv_term_structure", "earnings_calendar"),
     kinds=("numpy",),
     checks={
-        "has_values": "At least one underlying has a 30-day volatility.",
-        "has_history": "Every one that has is compared with half a year of sessions or more.",
+        "has_history": "Some underlying has a 30-day volatility, and each that has is compared "
+        "with half a year of sessions or more.",
     },
 )
 def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
@@ -165,19 +165,18 @@ def iv_percentile(runs: Sequence[DayRun]) -> list[Outcome]:
         ]
     )
     return [
-        Outcome([result], _iv_metadata(run, frame, past), _iv_checks(frame))
+        Outcome([result], _iv_metadata(run, frame, past), [_has_history(frame)])
         for run, frame, result in zip(runs, frames, results, strict=True)
     ]
 
 
-def _iv_checks(frame: pl.DataFrame) -> list[Check]:
+def _has_history(frame: pl.DataFrame) -> Check:
     valued = frame.drop_nulls("iv_30d")
+    if valued.is_empty():
+        return Check("has_history", False, {"missing": "no 30-day volatility of the session"})
     short = valued.filter(pl.col("iv_percentile").is_null())
     sessions = dict(short.select("underlying", "history_sessions").iter_rows())
-    return [
-        Check("has_values", valued.height > 0),
-        Check("has_history", short.is_empty(), {"sessions": sessions} if sessions else {}),
-    ]
+    return Check("has_history", not sessions, {"sessions": sessions} if sessions else {})
 
 
 def _iv_metadata(run: DayRun, frame: pl.DataFrame, past: pl.DataFrame) -> dict[str, object]:

@@ -195,10 +195,9 @@ def test_a_short_history_is_told_by_the_check(place):
     place.warehouse.replace_many([of_files(day) for day in DAYS[-40:]])
     result = place.run(["iv_percentile"], DAY)
     assert result.success
-    found = checks(result, "iv_percentile")
-    assert found["has_values"].passed
-    assert not found["has_history"].passed
-    shown = json.dumps(found["has_history"].metadata["failed"].value)
+    check = checks(result, "iv_percentile")["has_history"]
+    assert not check.passed
+    shown = json.dumps(check.metadata["failed"].value)
     assert '"AAPL": 39' in shown
     assert by_name(place, DAY, "day_file")["AAPL"]["iv_rank"] is None
 
@@ -207,7 +206,9 @@ def test_a_day_without_volatilities_has_no_rows_and_says_so(place):
     result = place.run(["iv_percentile"], DAY)
     assert result.success
     assert place.rows("iv_percentile").is_empty()
-    assert not checks(result, "iv_percentile")["has_values"].passed
+    check = checks(result, "iv_percentile")["has_history"]
+    assert not check.passed
+    assert "no 30-day volatility" in json.dumps(check.metadata["failed"].value)
 
 
 def test_a_range_over_several_batches_gives_what_each_day_gives(filled):
