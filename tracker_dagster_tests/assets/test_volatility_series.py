@@ -35,7 +35,8 @@ from tracker_dagster_tests.assets.place import (
     materialised,
 )
 
-UNDERLYINGS = (*TICKERS, "SPX", "SPY", "ZZZ")
+#: MSFT is a member that is not enabled, ZZZ is none.
+UNDERLYINGS = (*TICKERS, "SPX", "SPY", "MSFT", "ZZZ")
 #: The first session of prices: five returns before `DAY`.
 FIRST = date(2026, 5, 26)
 #: A year and more of sessions up to yesterday's.
@@ -162,6 +163,9 @@ def test_the_files_of_a_session_add_a_row_of_their_own(filled):
     filled.warehouse.replace_many([of_files(TODAY, extra=0.02)])
     assert filled.run(["iv_percentile"], TODAY).success
     assert by_name(filled, basis="day_file") == {}
+    evening = (session_on(TODAY).close + timedelta(hours=1)).isoformat()
+    assert filled.run(["iv_percentile"], TODAY, tags={"tracker/now": evening}).success
+    assert by_name(filled, basis="day_file") == {}
     after = day_file_available_at(TODAY).isoformat()
     assert filled.run(["iv_percentile"], TODAY, tags={"tracker/now": after}).success
     snapshot, file = by_name(filled)["AAPL"], by_name(filled, basis="day_file")["AAPL"]
@@ -171,7 +175,7 @@ def test_the_files_of_a_session_add_a_row_of_their_own(filled):
 
 
 def test_whether_earnings_lie_ahead_is_yes_no_or_not_known(filled):
-    filled.more_settings = {"benchmarks": ("SPY", "ZZZ")}
+    filled.more_settings = {"benchmarks": ("SPY", "MSFT", "ZZZ")}
     assert filled.run(["iv_percentile"], TODAY).success
     unknown = by_name(filled)
     assert unknown["AAPL"]["event_ahead"] is None
@@ -181,7 +185,8 @@ def test_whether_earnings_lie_ahead_is_yes_no_or_not_known(filled):
     assert filled.run(["iv_percentile"], TODAY).success
     known = by_name(filled)
     assert {name: row["event_ahead"] for name, row in known.items()} == {
-        "AAPL": True, "UBER": False, "SOFI": False, "SPX": False, "SPY": False, "ZZZ": None,
+        "AAPL": True, "UBER": False, "SOFI": False, "SPX": False, "SPY": False, "MSFT": None,
+        "ZZZ": None,
     }  # fmt: skip
     assert known["AAPL"]["reason"] is None
     assert known["ZZZ"]["reason"] == "event_ahead: its earnings are not asked for"
