@@ -261,8 +261,8 @@ def realized_volatility(runs: Sequence[DayRun]) -> list[Outcome]:
                 where={"ticker": tickers[run.day], "is_regular": True},
                 columns=["ticker", "start", "open", "close", "is_regular"],
             ),
-            actions.filter(pl.col("trade_date") <= run.day),
-            collected.filter(pl.col("trade_date") <= run.day),
+            actions,
+            collected,
             run.day,
         )
         for run, known_at in known

@@ -302,6 +302,16 @@ def test_realised_volatility_needs_the_days_corporate_actions(priced):
     assert rows["reason"].str.contains("the corporate actions of 2026-06-02").all()
 
 
+@pytest.mark.parametrize("asset", ["realized_volatility", "vix_term_structure"])
+def test_a_range_gives_what_each_day_gives(priced, asset):
+    assert priced.run(["corporate_actions"], FIRST, DAY).success
+    whole = priced.run([asset], FIRST, DAY)
+    for day in (PAST[1], DAY):
+        alone = priced.run([asset], day)
+        version = metadata(alone, asset, day)["data_version"].value
+        assert metadata(whole, asset, day)["data_version"].value == version
+
+
 def test_what_rests_on_files_waits_for_them(priced):
     for asset in ("realized_volatility", "vix_term_structure"):
         result = priced.run([asset], TODAY)
