@@ -23,8 +23,8 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def live_contracts(contracts: pl.DataFrame) -> pl.DataFrame:
-    """The contracts of chains that have not expired, with what all rows of a chain share.
+def whole_chains(contracts: pl.DataFrame) -> pl.DataFrame:
+    """All contracts of chains, expired ones too, with what all rows of a chain share.
 
     Args:
         contracts: rows of option_greeks on the basis ``snapshot``, of any chains, with `COLUMNS`.
@@ -32,7 +32,7 @@ def live_contracts(contracts: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The columns of ``contracts``; ``spot`` and ``available_at`` are the chain's median and
         latest. ``open_interest_session`` is added: the session before ``trade_date``, at whose end
-        the figures that a capture shows were taken.
+        the figures that a capture shows were taken; and ``has_expired``.
 
     Raises:
         ValueError: rows on another basis; their open interest was never seen.
@@ -48,14 +48,18 @@ def live_contracts(contracts: pl.DataFrame) -> pl.DataFrame:
         schema={"trade_date": pl.Date, "open_interest_session": pl.Date},
     )
     expired = (pl.col("status") == "EXPIRED") | (pl.col("years") <= 0).fill_null(value=False)
-    return (
-        contracts.filter(~expired)
-        .join(sessions, on="trade_date", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("spot").median().over(CHAIN),
-            pl.col("available_at").max().over(CHAIN),
-        )
+    return contracts.join(
+        sessions, on="trade_date", how="left", maintain_order="left"
+    ).with_columns(
+        pl.col("spot").median().over(CHAIN),
+        pl.col("available_at").max().over(CHAIN),
+        has_expired=expired,
     )
+
+
+def live_contracts(contracts: pl.DataFrame) -> pl.DataFrame:
+    """The contracts of `whole_chains` that have not expired, from the same rows."""
+    return whole_chains(contracts).filter(~pl.col("has_expired"))
 
 
 def counted_contracts(live: pl.DataFrame) -> pl.DataFrame:
@@ -72,10 +76,13 @@ def counted_contracts(live: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The columns of ``live`` and ``exclusion`` (null, or why the contract does not count);
         ``shares`` it stands for; ``gamma_usd`` per 1 %, ``gamma_shares`` per dollar and
-        ``delta_usd``, all null where it does not count. A contract changed by a corporate action
-        delivers something else than shares of the underlying: it never counts.
+        ``delta_usd``, all null where it does not count. What counts is whether gamma and delta are
+        known, not whether a volatility is: a contract to be exercised at once has a gamma of 0.
+        One changed by a corporate action delivers something else than shares of the underlying:
+        it never counts.
     """
     shares = pl.col("open_interest") * pl.col("shares_per_contract")
+    unvalued = pl.col("gamma").is_null() | pl.col("delta").is_null()
     return (
         live.filter((pl.col("open_interest") > 0).fill_null(value=True))
         .with_columns(
@@ -85,11 +92,11 @@ def counted_contracts(live: pl.DataFrame) -> pl.DataFrame:
             .then(pl.lit(NO_OPEN_INTEREST))
             .when(pl.col("shares_per_contract").is_null())
             .then(pl.lit(NO_MULTIPLIER))
-            .when(pl.col("status") != "OK")
+            .when(unvalued & (pl.col("status") != "OK"))
             .then("status")
             .when(pl.col("spot").is_null())
             .then(pl.lit(NO_SPOT))
-            .when(pl.col("gamma").is_null() | pl.col("delta").is_null())
+            .when(unvalued)
             .then(pl.lit(NO_GREEKS))
         )
         .with_columns(shares=pl.when(pl.col("exclusion").is_null()).then(shares))

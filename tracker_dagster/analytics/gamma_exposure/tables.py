@@ -11,6 +11,7 @@ from tracker_dagster.analytics.gamma_exposure.contracts import (
     CHAIN,
     counted_contracts,
     live_contracts,
+    whole_chains,
 )
 from tracker_dagster.analytics.gamma_exposure.flip import book_of, gamma_flip, net_gamma
 from tracker_dagster.analytics.gamma_exposure.levels import max_pain, walls
@@ -50,11 +51,20 @@ def gamma_by_expiry(contracts: pl.DataFrame) -> pl.DataFrame:
 
 
 def gamma_exposure(contracts: pl.DataFrame) -> pl.DataFrame:
-    """Rows of gamma_exposure, one a chain; see `gamma_by_strike`."""
-    live = live_contracts(contracts)
+    """Rows of gamma_exposure, one a chain; see `gamma_by_strike`.
+
+    A chain of which nothing is left, or that nobody holds, has a row that says so.
+    """
+    known = whole_chains(contracts)
+    live = known.filter(~pl.col("has_expired"))
     rows = counted_contracts(live)
     same = ("available_at", "open_interest_session", "spot")
-    chains = live.group_by(CHAIN).agg(pl.col(same).first())
+    chains = known.group_by(CHAIN).agg(
+        pl.col(same).first(),
+        nothing=pl.when(pl.col("has_expired").all())
+        .then(pl.lit("every contract has expired"))
+        .otherwise(pl.lit("no contract is open")),
+    )
     flips = [
         {**dict(zip(CHAIN, chain, strict=True)), **_flip(of_chain)}
         for chain, of_chain in rows.group_by(CHAIN, maintain_order=True)
@@ -68,12 +78,12 @@ def gamma_exposure(contracts: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             pl.col("contracts_count", "counted_count", "expiries_count").fill_null(0),
             reason=pl.when(pl.col("contracts_count").is_null())
-            .then(pl.lit("no contract is open"))
+            .then("nothing")
             .otherwise("reason"),
             naive_sign=pl.when(plausible).then(pl.lit("plausible")).otherwise(pl.lit("doubtful")),
             flip_distance=pl.col("gamma_flip") / pl.col("spot") - 1,
             flip_reason=pl.when(pl.col("gamma_flip").is_null()).then(
-                pl.col("flip_reason").fill_null("no contract is open")
+                pl.col("flip_reason").fill_null(pl.col("nothing"))
             ),
         )
         .sort(CHAIN),

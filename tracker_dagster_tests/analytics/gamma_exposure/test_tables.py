@@ -219,6 +219,46 @@ def test_a_chain_that_nobody_holds_has_a_row_that_says_so() -> None:
     assert row["net_gamma_naive_usd_per_1pct"] is None
 
 
+def test_what_is_exercised_at_once_counts_with_no_gamma() -> None:
+    # An American put this deep is worth its exercise: no volatility, but a delta of -1 all the same.
+    exercised = {"status": "IMMEDIATE_EXERCISE", "implied_volatility": None, "gamma": 0.0}
+    rows = contracts([call(100, 50), put(95, 200), put(180, 1000, **(exercised | {"delta": -1.0}))])
+    without = whole(rows.filter(pl.col("strike") < 180))
+    row = whole(rows)
+    assert (row["counted_count"], row["excluded"]) == (3, None)
+    assert row["open_interest_coverage"] == 1
+    assert row["put_open_interest"] == 1200
+    # 1,000 contracts of 100 shares at 100 dollars, short.
+    assert row["put_delta_usd"] - without["put_delta_usd"] == pytest.approx(-10_000_000)
+    assert row["put_gamma_usd_per_1pct"] == pytest.approx(without["put_gamma_usd_per_1pct"])
+    assert row["gamma_flip"] == pytest.approx(without["gamma_flip"], rel=1e-12)
+    (at_strike,) = gamma_by_strike(rows).filter(strike=180.0).to_dicts()
+    assert at_strike["net_gamma_naive_usd_per_1pct"] == 0
+    assert at_strike["reason"] is None
+
+
+def test_a_chain_of_which_every_contract_has_expired_has_a_row_that_says_so() -> None:
+    gone = {"expiry": DAY, "years": 0.0, "status": "EXPIRED", "gamma": None, "delta": None}
+    rows = contracts(
+        [call(20, 500, **gone), put(18, 200, **gone)], root="VIX", spot=19.0, style="european"
+    )
+    row = whole(rows)
+    assert row["reason"] == row["flip_reason"] == "every contract has expired"
+    assert (row["contracts_count"], row["counted_count"], row["expiries_count"]) == (0, 0, 0)
+    assert (row["spot"], row["open_interest_session"]) == (19.0, DAY - timedelta(days=1))
+    for name in ("net_gamma_naive_usd_per_1pct", "put_delta_usd", "gamma_flip", "max_pain",
+                 "call_open_interest", "open_interest_coverage"):  # fmt: skip
+        assert row[name] is None, name
+    good, broken = GAMMA_EXPOSURE.schema.filter(gamma_exposure(rows))
+    assert len(good) == 1, broken.counts()
+    # Beside a chain that lives, each has its own.
+    both = gamma_exposure(pl.concat([rows, random_chain(1, 40)]))
+    assert dict(both.select("underlying", "reason").iter_rows()) == {
+        "VIX": "every contract has expired",
+        "AAPL": None,
+    }
+
+
 def test_volume_includes_what_was_opened_today() -> None:
     row = whole(contracts([call(100, 10, volume=5), call(101, 0, volume=7), put(99, 4)]))
     assert row["call_volume"] == 12
