@@ -33,15 +33,20 @@ def content_hash(frame: pl.DataFrame, *, label: str, constant: Collection[str] =
 def _update(digest: hashlib._Hash, series: pl.Series) -> None:
     nulls = series.null_count()
     digest.update(nulls.to_bytes(8, "little"))
+
+    def filled(series: pl.Series, value: object) -> pl.Series:
+        # Filling takes as long where there is nothing to fill, and most columns have no null.
+        return series.fill_null(value) if nulls else series
+
     if nulls:
         digest.update(series.is_null().to_numpy().tobytes())
     if series.dtype == pl.String:
         # Imported here: only writing needs it.
         import pyarrow as pa
 
-        filled = series.fill_null("")
-        digest.update(filled.str.len_bytes().to_numpy().tobytes())
-        for chunk in pa.chunked_array([filled.to_arrow()]).cast(pa.large_string()).chunks:
+        text = filled(series, "")
+        digest.update(text.str.len_bytes().to_numpy().tobytes())
+        for chunk in pa.chunked_array([text.to_arrow()]).cast(pa.large_string()).chunks:
             offsets, data = chunk.buffers()[1:]
             bounds = memoryview(offsets).cast("q")
             digest.update(
@@ -49,8 +54,8 @@ def _update(digest: hashlib._Hash, series: pl.Series) -> None:
             )
         return
     if series.dtype == pl.Boolean:
-        digest.update(series.fill_null(value=False).to_numpy().tobytes())
+        digest.update(filled(series, False).to_numpy().tobytes())
         return
     if series.dtype.is_temporal():
         series = series.to_physical()
-    digest.update(np.ascontiguousarray(series.fill_null(0).to_numpy()).view(np.uint8).data)
+    digest.update(np.ascontiguousarray(filled(series, 0).to_numpy()).view(np.uint8).data)

@@ -234,6 +234,8 @@ def _json_value(value: Any) -> str:
 def _conformed(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """``frame`` in the table's order and types, `RAW_COLUMN` last where it has one."""
     wanted = table.polars_schema
+    if list(frame.schema.items()) == list(wanted.items()):
+        return frame
     missing = [name for name in wanted if name not in frame.columns]
     unknown = [name for name in frame.columns if name not in wanted and name != RAW_COLUMN]
     if missing or unknown:

@@ -117,24 +117,20 @@ class _Past:
         by_basis = {}
         for basis in (SNAPSHOT, DAY_FILE):
             series, available_at = _by_session(history.filter(basis=basis), names, axis)
+            by_basis[basis] = {name: series[name][underlying, window] for name in series}
             too_late = available_at[underlying, window] > known_at
-            by_basis[basis] = {
-                name: np.where(too_late, np.nan, values[underlying, window])
-                for name, values in series.items()
-            }
+            for values in by_basis[basis].values():
+                values[too_late] = np.nan
         captured, filed = (
             iv_rank.known(by_basis[basis][IV][:, LEAD:]) for basis in (SNAPSHOT, DAY_FILE)
         )
         # Below half a year the longer one; of two as long, the one that reaches back further.
         is_enough = (captured >= MINIMUM_SESSIONS) | (captured > filed)
         with_captures = (today["basis"] == SNAPSHOT).to_numpy() & is_enough
+        for name, values in by_basis[DAY_FILE].items():
+            values[with_captures] = by_basis[SNAPSHOT][name][with_captures]
         return cls(
-            values={
-                name: np.where(
-                    with_captures[:, np.newaxis], by_basis[SNAPSHOT][name], by_basis[DAY_FILE][name]
-                )
-                for name in (IV, SKEW)
-            },
+            values=by_basis[DAY_FILE],
             bases=[SNAPSHOT if captures else DAY_FILE for captures in with_captures],
             dates=axis[window],
             spans=iv_rank.sessions_in(axis)[np.column_stack([window, own])],

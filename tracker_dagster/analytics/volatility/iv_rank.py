@@ -110,14 +110,14 @@ def zscore(current: ArrayLike, history: ArrayLike, minimum: int = MINIMUM_SESSIO
 
 def lowest(history: ArrayLike) -> Floats:
     """Lowest known value of the last axis; NaN where none is known."""
-    past = np.asarray(history, float)
-    low = np.min(np.where(np.isnan(past), np.inf, past), axis=-1, initial=np.inf)
-    return np.where(np.isinf(low), np.nan, low)
+    low: Floats = np.fmin.reduce(np.asarray(history, float), axis=-1, initial=np.nan)
+    return low
 
 
 def highest(history: ArrayLike) -> Floats:
     """Highest known value of the last axis; NaN where none is known."""
-    return -lowest(-np.asarray(history, float))
+    high: Floats = np.fmax.reduce(np.asarray(history, float), axis=-1, initial=np.nan)
+    return high
 
 
 def mean(history: ArrayLike) -> Floats:
@@ -209,14 +209,13 @@ def ramps(values: ArrayLike, spans: ArrayLike) -> Floats:
     """
     series = np.asarray(values, float)
     span = np.broadcast_to(np.asarray(spans, np.int64), series.shape)
-    place = np.broadcast_to(np.arange(series.shape[-1]), series.shape)
+    start = np.maximum(np.arange(series.shape[-1]) - span, 0)
     zero = np.zeros((*series.shape[:-1], 1))
 
     def before(each: NDArray[np.generic]) -> Floats:
         """Sum over the sessions before each that count."""
         sums = np.concatenate([zero, np.cumsum(each, axis=-1)], axis=-1)
-        start = np.maximum(place - span, 0)
-        total: Floats = np.take_along_axis(sums, place, -1) - np.take_along_axis(sums, start, -1)
+        total: Floats = sums[..., :-1] - np.take_along_axis(sums, start, -1)
         return total
 
     count = before(~np.isnan(series))
