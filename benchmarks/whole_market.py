@@ -16,7 +16,7 @@ from benchmarks.timing import best_of
 from tracker_dagster.analytics.rates import zero_rates
 from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.day_files import FLAT_FILE, option_day_rows
-from tracker_dagster.assets.option_greeks import units, value
+from tracker_dagster.assets.option_greeks import priced_units, value
 from tracker_dagster.assets.wiring import DayRun
 from tracker_dagster.ledger.commands import CANONICAL_SINCE, sync_universe
 from tracker_dagster.marketsim import Simulation
@@ -123,9 +123,9 @@ def whole_market(home: Path) -> Iterator[Figure]:
     statuses: dict[str, int] = {}
 
     def day() -> None:
-        for unit, contracts in units(run):
-            rows = value(run, contracts, session_on(LAST_DAY).close, unit)
-            warehouse.replace_many([Write(OPTION_GREEKS, rows, unit)])
+        for priced in priced_units(run):
+            rows = value(run, priced)
+            warehouse.replace_many([Write(OPTION_GREEKS, rows, priced.unit)])
             statuses.update(rows["status"].value_counts(sort=True).iter_rows())
 
     (ours,) = best_of([day])

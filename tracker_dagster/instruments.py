@@ -136,3 +136,23 @@ def option_symbol_columns(symbol: str = "symbol") -> list[pl.Expr]:
         pl.when(is_symbol).then(mills.cast(pl.Int64, strict=False) / 1000).alias("strike"),
         (root != base).alias("is_adjusted"),
     ]
+
+
+def settlement_column(root: str = "root") -> pl.Expr:
+    """``settlement``: AM where the root's contracts settle on opening prices, else PM."""
+    morning = pl.col(root).is_in(sorted(AM_SETTLED_ROOTS))
+    return pl.when(morning).then(pl.lit("AM")).otherwise(pl.lit("PM")).alias("settlement")
+
+
+def exercise_style_column(said: str | None = None, root: str = "root") -> pl.Expr:
+    """``style``: european or american, as the column ``said`` has it, else by the root.
+
+    Options on indices are European, those on stocks and funds American (Cboe and OCC product
+    specifications).
+    """
+    by_root = pl.when(pl.col(root).is_in(sorted(INDEX_ROOTS))).then(pl.lit("european"))
+    style = by_root.otherwise(pl.lit("american"))
+    if said is not None:
+        known = pl.col(said).is_in(["european", "american"])
+        style = pl.when(known).then(pl.col(said)).otherwise(style)
+    return style.alias("style")

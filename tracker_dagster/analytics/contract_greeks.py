@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracker_dagster.analytics.dividends import cash_dividends
+from tracker_dagster.analytics.dividends import CORPORATE_ACTIONS, INDEX, cash_dividends
+from tracker_dagster.analytics.forwards import ON_FUTURES, THEORY
 from tracker_dagster.analytics.pricing import (
     CashDividends,
     Status,
@@ -20,13 +21,8 @@ from tracker_dagster.analytics.pricing import (
 from tracker_dagster.analytics.pricing.dividends import escrow
 from tracker_dagster.analytics.pricing.expiry import years_column
 from tracker_dagster.analytics.rates import Curve, rates_for
-from tracker_dagster.instruments import AM_SETTLED_ROOTS
+from tracker_dagster.instruments import settlement_column
 
-#: Indices whose options are written on a future of the index: its own level says little of the
-#: forward (Cboe, VIX options product specification).
-ON_FUTURES = frozenset({"VIX"})
-
-THEORY = "theory"
 _GREEKS = ("delta", "gamma", "theta", "vega", "rho")
 
 
@@ -37,6 +33,7 @@ def value_contracts(
     dividends: pl.DataFrame,
     forwards: pl.DataFrame | None = None,
     *,
+    dividend_sources: pl.DataFrame | None = None,
     backend: str | None = None,
 ) -> pl.DataFrame:
     """What option_greeks says of each contract.
@@ -51,15 +48,19 @@ def value_contracts(
         dividends: cash dividends ahead, as `dividends_ahead` gives them.
         forwards: ``underlying``, ``expiry``, ``settlement``, ``carry`` and ``forward_source``, as
             implied by the quotes; a contract without a row has the theoretical forward.
+        dividend_sources: ``underlying`` and ``dividend_source``, what is known of its dividends,
+            as `dividends.dividend_sources` gives it; None where all are known. Where they are not
+            known as a whole only a parity forward, which has them, lets a contract be valued.
         backend: of `pricing`.
 
     Returns:
-        ``contracts`` with years, rate, rate_source, dividends_value, dividend_yield, forward,
+        ``contracts`` with years, rate, rate_source, dividends_value (null where dividends are not
+        known, though parity's carry may have them), dividend_source, dividend_yield, forward,
         forward_source, implied_volatility, bid_volatility, ask_volatility, the greeks and status.
         A volatility is there exactly where the status is OK; greeks where it is, and where
         exercise now is worth the price (delta one, all others zero).
     """
-    frame = _with_terms(contracts, moment, forwards)
+    frame = _with_dividend_sources(_with_terms(contracts, moment, forwards), dividend_sources)
     numbers = {
         name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         for name in ("spot", "strike", "years", "carry", "price")
@@ -74,14 +75,16 @@ def value_contracts(
         (numbers["rate"] - numbers["carry"]) * numbers["years"]
     )
     status = _given_reasons(frame, forward)
-    valued = _valued(frame, numbers, cash, status, backend)
+    forward[np.isin(status, (Status.NO_FORWARD, Status.NO_DIVIDENDS))] = np.nan
+    valued = _valued(frame, numbers, cash, forward, status, backend)
     known = np.isfinite(forward) & (forward > 0)
+    declared = (frame["dividend_source"] == CORPORATE_ACTIONS).fill_null(False).to_numpy()
     return frame.drop("carry").with_columns(
         rate=_nullable(numbers["rate"]),
         rate_source=pl.when(_series(np.isfinite(numbers["rate"]))).then(
             pl.lit(curve.source if curve else None, dtype=pl.String)
         ),
-        dividends_value=_nullable(set_aside),
+        dividends_value=_nullable(np.where(declared, set_aside, np.nan)),
         dividend_yield=_nullable(numbers["carry"]),
         forward=_nullable(np.where(known, forward, np.nan)),
         forward_source=pl.when(_series(known)).then("forward_source"),
@@ -95,7 +98,7 @@ def _with_terms(
     """The contracts with years, settlement, carry and forward_source, in their order."""
     frame = contracts.with_columns(
         years=years_column(moment, contracts),
-        settlement=settlement(),
+        settlement=settlement_column(),
     )
     if forwards is None:
         return frame.with_columns(carry=pl.lit(0.0), forward_source=pl.lit(THEORY))
@@ -110,10 +113,10 @@ def _with_terms(
     )
 
 
-def settlement(root: str = "root") -> pl.Expr:
-    """``AM`` for contracts that settle on opening prices, else ``PM``, by the column of roots."""
-    morning = pl.col(root).is_in(sorted(AM_SETTLED_ROOTS))
-    return pl.when(morning).then(pl.lit("AM")).otherwise(pl.lit("PM")).alias("settlement")
+def _with_dividend_sources(frame: pl.DataFrame, sources: pl.DataFrame | None) -> pl.DataFrame:
+    if sources is None:
+        return frame.with_columns(dividend_source=pl.lit(CORPORATE_ACTIONS))
+    return frame.join(sources, on="underlying", how="left", maintain_order="left")
 
 
 def _given_reasons(frame: pl.DataFrame, forward: np.ndarray) -> np.ndarray:
@@ -123,10 +126,12 @@ def _given_reasons(frame: pl.DataFrame, forward: np.ndarray) -> np.ndarray:
         codes = {member.name: int(member) for member in Status}
         given = frame["problem"].replace_strict(codes, default=Status.OK, return_dtype=pl.Int8)
         status = given.fill_null(Status.OK).to_numpy().copy()
-    unanchored = frame.select(
-        pl.col("underlying").is_in(sorted(ON_FUTURES)) & (pl.col("forward_source") == THEORY)
-    ).to_series()
-    status[unanchored.to_numpy() & np.isfinite(forward)] = Status.NO_FORWARD
+    by_theory = np.isfinite(forward) & (frame["forward_source"] == THEORY).to_numpy()
+    # An index pays no dividends itself; what its members pay is in parity's forward alone.
+    known = frame["dividend_source"].is_in([CORPORATE_ACTIONS, INDEX]).fill_null(False).to_numpy()
+    on_future = frame["underlying"].is_in(sorted(ON_FUTURES)).to_numpy()
+    status[by_theory & ~known & (status == Status.OK)] = Status.NO_DIVIDENDS
+    status[by_theory & on_future] = Status.NO_FORWARD
     status[~frame["is_standard"].to_numpy()] = Status.ADJUSTED
     return status
 
@@ -135,6 +140,7 @@ def _valued(
     frame: pl.DataFrame,
     numbers: Mapping[str, np.ndarray],
     cash: CashDividends,
+    forward: np.ndarray,
     status: np.ndarray,
     backend: str | None,
 ) -> dict[str, pl.Series]:
@@ -162,6 +168,9 @@ def _valued(
             terms = _terms(quoted, numbers, cash, group, is_call, model, backend)
             edge = implied_volatility(quotes.cast(pl.Float64).to_numpy()[quoted], **terms)
             out[f"{side}_volatility"][quoted] = edge.volatility
+    if "ask" in sides:
+        ask = sides["ask"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        _name_straddles(status, numbers, forward, is_call, style == "american", ask)
     # Whatever the volatility: what is exercised now moves with the underlying alone.
     exercised = status == Status.IMMEDIATE_EXERCISE
     out["delta"][exercised] = np.where(is_call, 1.0, -1.0)[exercised]
@@ -170,6 +179,29 @@ def _valued(
     return {name: _nullable(values) for name, values in out.items()} | {
         "status": status_names(status)
     }
+
+
+def _name_straddles(
+    status: np.ndarray,
+    numbers: Mapping[str, np.ndarray],
+    forward: np.ndarray,
+    is_call: np.ndarray,
+    is_american: np.ndarray,
+    ask: np.ndarray,
+) -> None:
+    """Name what the middle of a quote around the lower bound is: worth exercise, or no time.
+
+    Not a price that is too low: somebody asks for the bound or more.
+    """
+    sign = np.where(is_call, 1.0, -1.0)
+    discount = np.exp(-numbers["rate"] * numbers["years"])
+    held = np.maximum(sign * (forward - numbers["strike"]) * discount, 0.0)
+    exercised = np.where(
+        is_american, np.maximum(sign * (numbers["spot"] - numbers["strike"]), 0.0), 0.0
+    )
+    straddles = (status == Status.BELOW_INTRINSIC) & (ask >= np.maximum(held, exercised))
+    status[straddles] = Status.NO_TIME_VALUE
+    status[straddles & (exercised > 0) & (exercised >= held)] = Status.IMMEDIATE_EXERCISE
 
 
 def _terms(

@@ -19,7 +19,7 @@ from tracker_dagster.analytics.parity import (
 from tracker_dagster.analytics.pricing.dividends import escrow
 from tracker_dagster.analytics.pricing.expiry import years_column
 from tracker_dagster.analytics.rates import Curve, rates_for
-from tracker_dagster.instruments import AM_SETTLED_ROOTS, INDEX_ROOTS
+from tracker_dagster.instruments import exercise_style_column, settlement_column
 
 Floats = NDArray[np.float64]
 
@@ -34,19 +34,6 @@ FEWEST_PAIRS = 3
 #: each: the straddle is worth 0.8 F vol sqrt(T), and their vega is 0.4 F sqrt(T).
 TOLERANCE = 0.025
 _KEYS = ["underlying", "expiry", "settlement"]
-
-
-def settlement(root: str = "root") -> pl.Expr:
-    """``AM`` where the root's contracts settle on opening prices, else ``PM``."""
-    morning = pl.col(root).is_in(sorted(AM_SETTLED_ROOTS))
-    return pl.when(morning).then(pl.lit("AM")).otherwise(pl.lit("PM")).alias("settlement")
-
-
-def exercise_style(style: str = "exercise_style", root: str = "root") -> pl.Expr:
-    """``european`` or ``american``: as the vendor says, else by the root (options on indices)."""
-    by_root = pl.when(pl.col(root).is_in(sorted(INDEX_ROOTS))).then(pl.lit("european"))
-    said = pl.when(pl.col(style).is_in(["european", "american"])).then(pl.col(style))
-    return pl.coalesce(said, by_root, pl.lit("american")).alias("style")
 
 
 def implied_forwards(
@@ -80,7 +67,9 @@ def implied_forwards(
         ``violations_count``, ``quoted_count``, ``carry``, ``forward``, ``forward_source``,
         ``reason``. The forward is (S - PV(dividends)) exp((r - carry) T) where there is a carry.
     """
-    standard = chain.filter(pl.col("is_standard")).with_columns(settlement(), exercise_style())
+    standard = chain.filter(pl.col("is_standard")).with_columns(
+        settlement_column(), exercise_style_column("exercise_style")
+    )
     expiries = _expiries(standard, moment, curve, dividends)
     pairs = _pairs(standard, expiries, dividends)
     agreement = parity_forwards(pairs, backend=backend)

@@ -18,7 +18,7 @@ from tracker_dagster.analytics.gamma_exposure import (
 from tracker_dagster.analytics.gamma_exposure import gamma_by_expiry as sum_by_expiry
 from tracker_dagster.analytics.gamma_exposure import gamma_by_strike as sum_by_strike
 from tracker_dagster.analytics.gamma_exposure import gamma_exposure as sum_of_chains
-from tracker_dagster.assets.option_greeks import SNAPSHOT, slots_of
+from tracker_dagster.assets.chains import SNAPSHOT, slots_to_make
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.reports.option_charts import gamma_profile_chart
 from tracker_dagster.schemas.base import Table
@@ -55,7 +55,7 @@ def _write_slots(
     run: DayRun, table: Table, add_up: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> tuple[Outcome, list[datetime]]:
     """Write what ``add_up`` makes of each slot, a transaction a slot."""
-    slots = slots_of(run, OPTION_GREEKS, basis=SNAPSHOT)
+    slots = slots_to_make(run, OPTION_GREEKS, table)
     results = []
     for slot in slots:
         rows = add_up(_contracts(run, slot))

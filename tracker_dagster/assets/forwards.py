@@ -5,6 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from tracker_dagster.analytics.rates import FALLBACK
+from tracker_dagster.assets.chains import captured_chain, slots_to_make
 from tracker_dagster.assets.rates import curve_on, dividends_on
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
 from tracker_dagster.reports.charts import bar_chart
@@ -16,14 +17,14 @@ from tracker_dagster.warehouse import Unit, Write
 MOST_VIOLATIONS = 0.01
 _CHAIN = (
     "underlying", "root", "expiry", "right", "strike", "bid", "ask", "quote_status",
-    "exercise_style", "is_standard", "underlying_price", "underlying_at", "available_at",
+    "exercise_style", "is_standard", "available_at",
 )  # fmt: skip
 
 
 @trading_day_asset(
     IMPLIED_FORWARDS,
     group="volatility",
-    deps=("option_chain", "treasury_yields", "corporate_actions", "universe"),
+    deps=("option_chain", "market_last", "treasury_yields", "corporate_actions", "universe"),
     kinds=("numba",),
     checks={
         "parity_holds": "The quotes of at most one pair in a hundred contradict parity.",
@@ -39,7 +40,7 @@ def implied_forwards(run: DayRun) -> Outcome:
     """
     frames: list[pl.DataFrame] = []
     writes: list[Write] = []
-    for slot in _slots(run):
+    for slot in slots_to_make(run, OPTION_CHAIN, IMPLIED_FORWARDS):
         frame = _forwards(run, slot)
         unit: Unit = {"trade_date": run.day, "slot": slot}
         writes.append(Write(IMPLIED_FORWARDS, frame, unit, allow_empty=True))
@@ -77,21 +78,13 @@ def implied_forwards(run: DayRun) -> Outcome:
     )
 
 
-def _slots(run: DayRun) -> list[datetime]:
-    """Captured slots of the day: the one that the run was launched for, else all."""
-    rows = run.warehouse.read(OPTION_CHAIN, first=run.day, last=run.day, columns=["slot"])
-    return [slot for slot in sorted(set(rows["slot"])) if run.slot in (None, slot)]
-
-
 def _forwards(run: DayRun, slot: datetime) -> pl.DataFrame:
     """Rows of the table of one slot, as of the slot."""
     # Imported here: it brings scipy and numba, and most processes value nothing.
     from tracker_dagster.analytics import forwards
 
-    chain = run.warehouse.read(
-        OPTION_CHAIN, first=run.day, last=run.day, where={"slot": slot}, columns=_CHAIN
-    ).rename({"underlying_price": "spot", "underlying_at": "spot_at"})
-    dividends, sources = dividends_on(run, slot, chain["underlying"].unique().to_list())
-    rows = forwards.implied_forwards(chain, slot, curve_on(run, slot), dividends)
+    chain, moment = captured_chain(run, slot, _CHAIN)
+    dividends, sources = dividends_on(run, moment, chain["underlying"].unique().to_list())
+    rows = forwards.implied_forwards(chain, moment, curve_on(run, moment), dividends)
     labelled = rows.join(sources, on="underlying", how="left", maintain_order="left")
     return IMPLIED_FORWARDS.conform(labelled, trade_date=run.day, slot=slot)

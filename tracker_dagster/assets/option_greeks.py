@@ -1,23 +1,30 @@
 """Asset `option_greeks`: every contract valued, from captured chains and from day files."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
+from tracker_dagster.assets.chains import (
+    DAY_FILE,
+    SNAPSHOT,
+    captured_chain,
+    in_words,
+    slots_to_make,
+)
 from tracker_dagster.assets.rates import curve_on, dividends_on
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
-from tracker_dagster.instruments import INDEX_ROOTS
+from tracker_dagster.instruments import exercise_style_column
 from tracker_dagster.reports.charts import bar_chart
 from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.market import INDEX_BARS, OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.rates import IMPLIED_FORWARDS
 from tracker_dagster.schemas.volatility import OPTION_GREEKS
-from tracker_dagster.trading_calendar import EASTERN, day_file_available_at, session_on
+from tracker_dagster.trading_calendar import day_file_available_at, session_on
 from tracker_dagster.warehouse import Unit, Write
 
-SNAPSHOT, DAY_FILE = "snapshot", "day_file"
 #: Share of contracts that may have no volatility before the check says so.
 SHARE_VALUED = 0.5
 #: Volatility points by which the median of ours may differ from the vendor's.
@@ -25,51 +32,38 @@ VENDOR_TOLERANCE = 0.01
 _CHAIN = (
     "symbol", "underlying", "root", "expiry", "right", "strike", "available_at", "exercise_style",
     "is_standard", "shares_per_contract", "bid", "ask", "mid", "quote_status", "day_volume",
-    "open_interest", "implied_volatility", "underlying_price",
+    "open_interest", "implied_volatility",
 )  # fmt: skip
 _DAY = (
     "symbol", "underlying", "root", "expiry", "right", "strike", "is_adjusted", "close", "volume",
 )  # fmt: skip
 
 
-def slots_of(run: DayRun, table: Any, **where: Any) -> list[datetime]:
-    """The slots of the day in ``table``: the one the run was launched for, else all of them."""
-    rows = run.warehouse.read(table, first=run.day, last=run.day, where=where, columns=["slot"])
-    slots = sorted(set(rows["slot"]))
-    return [slot for slot in slots if run.slot in (None, slot)]
+@dataclass(frozen=True)
+class Priced:
+    """The contracts of a unit of the table, with the prices of one moment."""
+
+    unit: Unit
+    contracts: pl.DataFrame
+    moment: datetime
 
 
-def _style(vendor: pl.Expr | None = None) -> pl.Expr:
-    """Exercise style: the vendor's word, else european for index roots."""
-    by_root = (
-        pl.when(pl.col("root").is_in(sorted(INDEX_ROOTS)))
-        .then(pl.lit("european"))
-        .otherwise(pl.lit("american"))
-    )
-    if vendor is None:
-        return by_root
-    return pl.when(vendor.is_in(["american", "european"])).then(vendor).otherwise(by_root)
-
-
-def _captured(run: DayRun, slot: datetime) -> pl.DataFrame:
-    """The contracts of a captured chain, in the middle of their quotes."""
-    chain = run.warehouse.read(
-        OPTION_CHAIN, first=run.day, last=run.day, where={"slot": slot}, columns=list(_CHAIN)
-    )
-    return chain.rename({"implied_volatility": "vendor_volatility"}).with_columns(
-        style=_style(pl.col("exercise_style")),
-        spot=pl.col("underlying_price"),
-        spot_source=pl.when(pl.col("underlying_price").is_not_null()).then(
-            pl.lit(OPTION_CHAIN.name)
-        ),
+def _captured(run: DayRun, slot: datetime) -> Priced:
+    """The contracts of a captured chain in the middle of their quotes."""
+    chain, moment = captured_chain(run, slot, _CHAIN)
+    unquoted = pl.when(pl.col("quote_status") != "OK").then(pl.lit("NO_QUOTE"))
+    contracts = chain.rename({"implied_volatility": "vendor_volatility"}).with_columns(
+        exercise_style_column("exercise_style"),
         price=pl.col("mid"),
         price_source=pl.lit("mid"),
-        problem=pl.when(pl.col("quote_status") != "OK").then(pl.lit("NO_QUOTE")),
+        problem=pl.coalesce("spot_problem", unquoted),
         volume=pl.col("day_volume"),
     )
+    unit: Unit = {"trade_date": run.day, "basis": SNAPSHOT, "slot": slot}
+    return Priced(unit, contracts, moment)
 
 
-def _traded(run: DayRun) -> pl.DataFrame:
+def _traded(run: DayRun) -> Priced:
     """The contracts of the day file at their last trades, against the underlyings' closes."""
     known = day_file_available_at(run.day)
     day: dict[str, Any] = {"as_of": known, "first": run.day, "last": run.day}
@@ -80,48 +74,52 @@ def _traded(run: DayRun) -> pl.DataFrame:
         )
         for table in (STOCK_DAY_AGGS, INDEX_BARS)
     ).unique("underlying", keep="last", maintain_order=True)
-    return traded.join(spots, on="underlying", how="left", maintain_order="left").with_columns(
+    contracts = traded.join(spots, on="underlying", how="left", maintain_order="left").with_columns(
+        exercise_style_column(),
         available_at=pl.lit(known),
-        style=_style(),
         is_standard=~pl.col("is_adjusted"),
         price=pl.col("close"),
         price_source=pl.lit("close"),
     )
+    close = session_on(run.day).close
+    return Priced({"trade_date": run.day, "basis": DAY_FILE, "slot": close}, contracts, close)
 
 
-def value(run: DayRun, contracts: pl.DataFrame, moment: datetime, unit: Unit) -> pl.DataFrame:
-    """Rows of the table for the contracts of one moment."""
+def value(run: DayRun, priced: Priced) -> pl.DataFrame:
+    """Rows of the table for a unit."""
     # Imported here: it brings scipy and numba, and most processes value nothing.
     from tracker_dagster.analytics.contract_greeks import value_contracts
 
-    underlyings = contracts["underlying"].unique().to_list()
-    dividends, sources = dividends_on(run, moment, underlyings)
+    underlyings = priced.contracts["underlying"].unique().to_list()
+    dividends, sources = dividends_on(run, priced.moment, underlyings)
     forwards = None
-    if unit["basis"] == SNAPSHOT:
+    if priced.unit["basis"] == SNAPSHOT:
         forwards = run.warehouse.read(
             IMPLIED_FORWARDS,
             first=run.day,
             last=run.day,
-            where={"slot": moment},
+            where={"slot": priced.unit["slot"]},
             columns=["underlying", "expiry", "settlement", "carry", "forward_source"],
         )
-    valued = value_contracts(contracts, moment, curve_on(run, moment), dividends, forwards)
-    labelled = valued.join(sources, on="underlying", how="left", maintain_order="left")
-    return OPTION_GREEKS.conform(labelled, **unit)
+    rows = value_contracts(
+        priced.contracts,
+        priced.moment,
+        curve_on(run, priced.moment),
+        dividends,
+        forwards,
+        dividend_sources=sources,
+    )
+    return OPTION_GREEKS.conform(rows, **priced.unit)
 
 
-def units(run: DayRun) -> Iterator[tuple[Unit, pl.DataFrame]]:
-    """Each unit of the day that can be made, with its contracts."""
-    for slot in slots_of(run, OPTION_CHAIN):
-        yield (
-            {"trade_date": run.day, "basis": SNAPSHOT, "slot": slot},
-            _captured(run, slot),
-        )
+def priced_units(run: DayRun) -> Iterator[Priced]:
+    """Each unit of the day that is to be made, with its contracts."""
+    for slot in slots_to_make(run, OPTION_CHAIN, OPTION_GREEKS):
+        yield _captured(run, slot)
     if run.slot is None:
         traded = _traded(run)
-        if traded.height:
-            close = session_on(run.day).close
-            yield {"trade_date": run.day, "basis": DAY_FILE, "slot": close}, traded
+        if traded.contracts.height:
+            yield traded
 
 
 @trading_day_asset(
@@ -129,6 +127,7 @@ def units(run: DayRun) -> Iterator[tuple[Unit, pl.DataFrame]]:
     group="volatility",
     deps=(
         "option_chain",
+        "market_last",
         "option_day_aggs",
         "stock_day_aggs",
         "index_bars",
@@ -154,10 +153,11 @@ def option_greeks(run: DayRun) -> Outcome:
     shares: dict[str, float] = {}
     differences: dict[str, float] = {}
     last: pl.DataFrame | None = None
-    for unit, contracts in units(run):
-        rows = value(run, contracts, unit["slot"], unit)  # type: ignore[arg-type]
-        results += run.warehouse.replace_many([Write(OPTION_GREEKS, rows, unit, allow_empty=True)])
-        name = _unit_name(unit)
+    for priced in priced_units(run):
+        rows = value(run, priced)
+        write = Write(OPTION_GREEKS, rows, priced.unit, allow_empty=True)
+        results += run.warehouse.replace_many([write])
+        name = in_words(priced.unit)
         ok = rows.filter(pl.col("status") == "OK")
         shares[name] = ok.height / max(rows.height, 1)
         difference = (ok["implied_volatility"] - ok["vendor_volatility"]).abs().median()
@@ -177,12 +177,6 @@ def option_greeks(run: DayRun) -> Outcome:
             _below("agrees_with_vendor", differences, VENDOR_TOLERANCE),
         ],
     )
-
-
-def _unit_name(unit: Mapping[str, Any]) -> str:
-    if unit["basis"] == DAY_FILE:
-        return DAY_FILE
-    return f"{unit['slot'].astimezone(EASTERN):%H:%M}"
 
 
 def _below(name: str, values: Mapping[str, float], limit: float) -> Check:

@@ -1,7 +1,6 @@
 """Assets `iv_surface` and `iv_term_structure`: smiles of expiries, volatility at fixed terms."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -17,6 +16,7 @@ from tracker_dagster.analytics.volatility.term_structure import (
     SURFACE_COLUMNS,
     term_structure_rows,
 )
+from tracker_dagster.assets.chains import SNAPSHOT, in_words, units_to_make
 from tracker_dagster.assets.reference import INDEX_UNDERLYINGS
 from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, picture, trading_day_asset
@@ -24,10 +24,8 @@ from tracker_dagster.reports.surface import smile_chart, term_structure_chart
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.surface import IV_SURFACE, IV_TERM_STRUCTURE
 from tracker_dagster.schemas.volatility import OPTION_GREEKS
-from tracker_dagster.trading_calendar import EASTERN
 from tracker_dagster.warehouse import Unit, Write
 
-SNAPSHOT, DAY_FILE = "snapshot", "day_file"
 #: Share of judged smiles that may show arbitrage before the check says so.
 _ARBITRAGE = 0.05
 #: Share of a smile's contracts whose quotes it should pass through, in the median.
@@ -41,23 +39,6 @@ _SHOWN = 30 / 365
 def _followed(run: DayRun) -> list[str]:
     """The universe of the day, the benchmarks and the indices."""
     return sorted({*enabled_tickers(run), *run.knobs.benchmarks, *INDEX_UNDERLYINGS})
-
-
-def _units(run: DayRun, table: Table) -> Iterator[Unit]:
-    """The day's captures and files in ``table``; the one slot that the run was launched for."""
-    found = run.warehouse.read(table, first=run.day, last=run.day, columns=["basis", "slot"])
-    for basis, slot in found.unique().sort("basis", "slot").iter_rows():
-        if run.slot is None or (basis == SNAPSHOT and slot == run.slot):
-            yield {"trade_date": run.day, "basis": basis, "slot": slot}
-
-
-def _moment(unit: Unit) -> str:
-    """The unit in words."""
-    slot = unit["slot"]
-    assert isinstance(slot, datetime)
-    if unit["basis"] == DAY_FILE:
-        return f"{unit['trade_date']}, last trades"
-    return f"{slot.astimezone(EASTERN):%Y-%m-%d %H:%M} ET"
 
 
 def _read(
@@ -97,11 +78,11 @@ def iv_surface(run: DayRun) -> Outcome:
     results, statuses = [], {}
     captured = [IV_SURFACE.empty()]
     pictures: dict[str, Any] = {}
-    for unit in _units(run, OPTION_GREEKS):
+    for unit in units_to_make(run, OPTION_GREEKS, IV_SURFACE):
         contracts = _read(run, OPTION_GREEKS, unit, followed, CONTRACT_COLUMNS)
         rows = IV_SURFACE.conform(surface_rows(contracts), **unit)
         results += run.warehouse.replace_many([Write(IV_SURFACE, rows, unit, allow_empty=True)])
-        statuses[_moment(unit)] = dict(rows["status"].value_counts(sort=True).iter_rows())
+        statuses[in_words(unit)] = dict(rows["status"].value_counts(sort=True).iter_rows())
         if unit["basis"] == SNAPSHOT:
             captured.append(rows)
         pictures = _smile_picture(run, unit, contracts, rows) or pictures
@@ -150,7 +131,7 @@ def _smile_picture(
     same = [pl.col(column) == expiry[column] for column in EXPIRY]
 
     def draw() -> str:
-        return smile_chart(expiry, smile_points(contracts).filter(*same), _moment(unit))
+        return smile_chart(expiry, smile_points(contracts).filter(*same), in_words(unit))
 
     return picture(run, "smile", draw)
 
@@ -173,7 +154,7 @@ def iv_term_structure(run: DayRun) -> Outcome:
     results, counts = [], {}
     pictures: dict[str, Any] = {}
     with_month = total = 0
-    for unit in _units(run, IV_SURFACE):
+    for unit in units_to_make(run, IV_SURFACE, IV_TERM_STRUCTURE):
         surface = _read(run, IV_SURFACE, unit, followed, SURFACE_COLUMNS)
         contracts = _read(run, OPTION_GREEKS, unit, followed, STRIP_COLUMNS)
         found = term_structure_rows(surface, contracts, is_quoted=unit["basis"] == SNAPSHOT)
@@ -181,7 +162,7 @@ def iv_term_structure(run: DayRun) -> Outcome:
         results += run.warehouse.replace_many(
             [Write(IV_TERM_STRUCTURE, rows, unit, allow_empty=True)]
         )
-        counts[_moment(unit)] = dict(rows["structure"].value_counts(sort=True).iter_rows())
+        counts[in_words(unit)] = dict(rows["structure"].value_counts(sort=True).iter_rows())
         with_month += rows["iv_30d"].count()
         total += rows.height
         pictures = _term_picture(run, unit, surface, rows) or pictures
@@ -207,5 +188,5 @@ def _term_picture(
     row = rows.filter(pl.col("underlying") == name).row(0, named=True)
     expiries = surface.filter(pl.col("underlying") == name)
     return picture(
-        run, "term_structure", lambda: term_structure_chart(row, expiries, _moment(unit))
+        run, "term_structure", lambda: term_structure_chart(row, expiries, in_words(unit))
     )

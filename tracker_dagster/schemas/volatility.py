@@ -43,7 +43,10 @@ class OptionGreeks(OptionTerms):
     years = number("time to the expiry instant, 365 days a year", "years", at_least=0)
     rate = number("continuous rate to expiry", "per year")
     rate_source = text("curve and its date", nullable=True)
-    dividends_value = number("present value of the cash dividends before expiry", "USD per share")
+    dividends_value = number(
+        "present value of the declared dividends before expiry; null where they are not known",
+        "USD per share",
+    )
     dividend_source = text("where dividends came from, or why none are known", nullable=True)
     dividend_yield = number("carry that quotes imply beyond rate and cash dividends", "per year")
     forward = number("forward price of the underlying at expiry", "USD per share", above=0)
@@ -51,7 +54,7 @@ class OptionGreeks(OptionTerms):
     implied_volatility = number("1.00 = 100 %", "per year", above=0)
     bid_volatility = number("implied by the bid", "per year", above=0)
     ask_volatility = number("implied by the ask", "per year", above=0)
-    delta = number("per dollar of the underlying", "per USD", at_least=-1, at_most=1)
+    delta = number("per dollar of the underlying; past 1 where it costs to be short", "per USD")
     gamma = number("change of delta per dollar", "per USD squared", at_least=0)
     theta = number("change of value per day that passes", "USD per calendar day")
     vega = number("change of value per 1.00 of volatility", "USD per 1.00", at_least=0)
@@ -65,6 +68,13 @@ class OptionGreeks(OptionTerms):
     def volatility_or_reason(cls) -> pl.Expr:
         """A volatility is there exactly where status is OK."""
         return pl.col("implied_volatility").is_not_null() == (pl.col("status") == "OK")
+
+    @dy.rule()
+    def delta_within_carry(cls) -> pl.Expr:
+        """No delta is past one share carried to expiry."""
+        share = (-pl.col("dividend_yield").fill_null(0.0) * pl.col("years")).exp()
+        most = pl.max_horizontal(share, 1.0) * (1 + 1e-9)
+        return pl.col("delta").is_null() | (pl.col("delta").abs() <= most)
 
     @dy.rule()
     def greeks_come_together(cls) -> pl.Expr:
@@ -98,6 +108,7 @@ OPTION_GREEKS = Table(
         computed(
             "spot spot_source",
             "option_chain.underlying_price",
+            "market_last.price",
             "stock_day_aggs.close",
             "index_bars.close",
         ),

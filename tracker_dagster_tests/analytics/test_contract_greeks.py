@@ -11,6 +11,7 @@ from tracker_dagster.analytics.contract_greeks import value_contracts
 from tracker_dagster.analytics.pricing import price
 from tracker_dagster.analytics.pricing.expiry import years_to_expiry
 from tracker_dagster.analytics.rates import Curve
+from tracker_dagster.schemas.volatility import OPTION_GREEKS
 
 NOW = datetime(2026, 6, 3, 19, 50, tzinfo=UTC)
 JULY = date(2026, 7, 17)
@@ -37,11 +38,18 @@ def contract(**changed):
     return {**row, **changed}
 
 
-def valued(*rows, dividends=NO_DIVIDENDS, curve=CURVE, forwards=None, **more):
+def valued(*rows, dividends=NO_DIVIDENDS, curve=CURVE, forwards=None, sources=None, **more):
     frame = pl.DataFrame(
         rows, schema_overrides={"problem": pl.String, "price": pl.Float64, "spot": pl.Float64}
     )
-    return value_contracts(frame.with_columns(**more), NOW, curve, dividends, forwards)
+    known = (
+        None
+        if sources is None
+        else pl.DataFrame({"underlying": list(sources), "dividend_source": list(sources.values())})
+    )
+    return value_contracts(
+        frame.with_columns(**more), NOW, curve, dividends, forwards, dividend_sources=known
+    )
 
 
 def paid(underlying, years, amount):
@@ -200,3 +208,73 @@ def test_both_backends_give_the_same_rows():
         for backend in ("numba", "numpy")
     )
     assert_frame_equal(fast, plain, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def parity(underlying, settlement, carry):
+    return pl.DataFrame(
+        {
+            "underlying": [underlying],
+            "expiry": [JULY],
+            "settlement": [settlement],
+            "carry": [carry],
+            "forward_source": ["parity"],
+        }
+    )
+
+
+def test_unknown_dividends_are_not_taken_for_none_unless_parity_has_them():
+    rows = [contract(underlying=name, root=name, style="american") for name in ("KNOWN", "NOT")]
+    sources = {"KNOWN": "corporate_actions", "NOT": "not_collected"}
+    frame = valued(*rows, sources=sources)
+    assert frame["status"].to_list() == ["OK", "NO_DIVIDENDS"]
+    assert frame["dividends_value"].to_list() == [0.0, None]
+    assert frame["forward"][1] is None
+    quoted = valued(*rows, sources=sources, forwards=parity("NOT", "PM", 0.01))
+    assert quoted["status"].to_list() == ["OK", "OK"]
+    assert quoted["dividends_value"].to_list() == [0.0, None]
+
+
+def test_an_index_needs_no_dividends_of_its_own():
+    frame = valued(contract(), sources={"SPX": "index"})
+    assert frame["status"].to_list() == ["OK"]
+    assert frame["dividends_value"].to_list() == [None]
+
+
+def test_deltas_past_one_are_kept_where_the_forward_is_dear():
+    """In contango VIX calls deep in the money move by more than a point a point of VIX."""
+    vix = {"underlying": "VIX", "root": "VIX", "spot": 15.0}
+    carry = float(np.log(15.0 * np.exp(0.04 * 0.12) / 18.0) / 0.12)
+    frame = valued(
+        contract(**vix, strike=10.0, price=7.97),
+        contract(**vix, strike=18.0, price=1.6),
+        forwards=parity("VIX", "AM", carry),
+        sources={"VIX": "index"},
+    )
+    assert frame["status"].to_list() == ["OK", "OK"]
+    assert frame["delta"][0] > 1.1
+    rows = OPTION_GREEKS.conform(
+        frame.with_columns(symbol=pl.Series(["O:VIX260717C00010000", "O:VIX260717C00018000"])),
+        trade_date=NOW.date(), basis="snapshot", slot=NOW, available_at=NOW, price_source="mid",
+    )  # fmt: skip
+    good, failures = OPTION_GREEKS.schema.filter(rows)
+    assert good.height == 2, failures.counts()
+
+
+@pytest.mark.parametrize(
+    ("changed", "ask", "status", "delta"),
+    [
+        ({"right": "P", "strike": 130.0, "price": 29.95}, 30.05, "IMMEDIATE_EXERCISE", -1.0),
+        ({"right": "P", "strike": 130.0, "price": 29.5}, 29.6, "BELOW_INTRINSIC", None),
+        # A call on a stock that pays nothing is never exercised: holding it is worth more.
+        ({"right": "C", "strike": 70.0, "price": 30.2}, 30.9, "NO_TIME_VALUE", None),
+        ({"right": "P", "strike": 130.0, "price": 29.2, "style": "european"}, 29.6,
+         "NO_TIME_VALUE", None),
+    ],
+)  # fmt: skip
+def test_a_quote_around_what_a_contract_is_worth_at_least_is_no_wrong_price(
+    changed, ask, status, delta
+):
+    stock = {"underlying": "F", "root": "F", "spot": 100.0, "style": "american"}
+    frame = valued(contract(**{**stock, **changed}), bid=pl.lit(29.0), ask=pl.lit(ask))
+    assert frame["status"].to_list() == [status]
+    assert frame["delta"].to_list() == [delta]

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tracker_dagster.analytics.forwards import exercise_style, implied_forwards, settlement
+from tracker_dagster.analytics.forwards import implied_forwards
 from tracker_dagster.analytics.rates import Curve
+from tracker_dagster.instruments import exercise_style_column, settlement_column
 from tracker_dagster.marketsim.simulation import Simulation
 from tracker_dagster.marketsim.world.events import interest_rate
 from tracker_dagster_tests.analytics.chains import (
@@ -198,7 +199,7 @@ def test_style_and_settlement_by_the_root_where_the_vendor_is_silent():
             "root": ["SPX", "SPXW", "VIXW", "AAPL", "SPY", "XSP", "AAPL"],
             "exercise_style": [None, None, None, None, "american", "bermudan", "european"],
         }
-    ).with_columns(settlement(), exercise_style())
+    ).with_columns(settlement_column(), exercise_style_column("exercise_style"))
     assert frame["settlement"].to_list() == ["AM", "PM", "AM", "PM", "PM", "PM", "PM"]
     assert frame["style"].to_list() == [*["european"] * 3, *["american"] * 2, *["european"] * 2]
 

@@ -38,7 +38,7 @@ earnings_calendar: massive_rest_api universe
 gamma_by_expiry: option_greeks
 gamma_by_strike: option_greeks
 gamma_exposure: option_chain option_greeks
-implied_forwards: corporate_actions option_chain treasury_yields universe
+implied_forwards: corporate_actions market_last option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
 iv_percentile: earnings_calendar iv_term_structure universe
 iv_surface: option_greeks universe
@@ -54,8 +54,8 @@ option_bars_1m: ledger market_last massive_rest_api openings option_chain option
 option_chain: massive_rest_api universe
 option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
-option_greeks: corporate_actions implied_forwards index_bars option_chain option_day_aggs
-    stock_day_aggs treasury_yields
+option_greeks: corporate_actions implied_forwards index_bars market_last option_chain
+    option_day_aggs stock_day_aggs treasury_yields
 positions: corporate_actions index_bars ledger stock_day_aggs
 promotions: ledger positions weekly_picks
 realized_volatility: bars_1m corporate_actions stock_day_aggs universe

@@ -48,6 +48,8 @@ class Status(IntEnum):
     CHAIN_CONTRADICTS_VENDOR = 15
     #: Written on a future whose price is not known.
     NO_FORWARD = 16
+    #: The price of the underlying is too old for the quotes, or of after the close.
+    STALE_SPOT = 17
 
 
 _NAMES = pl.Series("status", [status.name for status in sorted(Status)], dtype=pl.String)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tracker_dagster.analytics.forwards import settlement
+from tracker_dagster.instruments import settlement_column
 
 #: What tells the expiries of one capture apart.
 EXPIRY = ("underlying", "expiry", "settlement")
@@ -41,7 +41,7 @@ def expiries(contracts: pl.DataFrame) -> pl.DataFrame:
     return (
         contracts.lazy()
         .filter(pl.col("is_standard") & (pl.col("years") > 0))
-        .with_columns(settlement())
+        .with_columns(settlement_column())
         .group_by(EXPIRY)
         .agg(
             pl.col("available_at").max(),
@@ -96,7 +96,7 @@ def smile_points(contracts: pl.DataFrame) -> pl.DataFrame:
         .select(
             "underlying",
             "expiry",
-            settlement(),
+            settlement_column(),
             "years",
             "bid_volatility",
             "ask_volatility",

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracker_dagster.analytics.forwards import settlement
 from tracker_dagster.analytics.pricing import price
 from tracker_dagster.analytics.volatility.constant_maturity import (
     DAYS_A_YEAR,
@@ -19,6 +18,7 @@ from tracker_dagster.analytics.volatility.constant_maturity import (
 from tracker_dagster.analytics.volatility.model_free import strip_bias, strip_variance
 from tracker_dagster.analytics.volatility.smile_points import EXPIRY
 from tracker_dagster.analytics.volatility.svi import Slices
+from tracker_dagster.instruments import settlement_column
 from tracker_dagster.schemas.surface import IV_TERM_STRUCTURE, MATURITIES, SLICE
 
 #: Columns of iv_surface that term structures are made from.
@@ -151,7 +151,7 @@ def _undiscounted(contracts: pl.DataFrame, around: pl.DataFrame) -> pl.DataFrame
     """
     rows = (
         contracts.filter(pl.col("is_standard"))
-        .with_columns(settlement())
+        .with_columns(settlement_column())
         .join(around.select(EXPIRY), on=EXPIRY, how="semi")
         .sort(*EXPIRY, "strike", "root")
         .unique((*EXPIRY, "strike", "right"), keep="first", maintain_order=True)
