@@ -45,6 +45,44 @@ def test_every_level_is_drawn_where_it_is(level: str) -> None:
     assert np.array_equal(without, pixels(draw(**{level: ROW[level] * 3})))
 
 
+def test_a_chain_of_thousands_of_contracts_is_told_apart_by_eye() -> None:
+    # A strike a dollar from 200 to 1,200, the gamma of which lies within some 3 % of the price.
+    rows = [
+        {"right": right, "strike": float(strike), "open_interest": 100,
+         "gamma": 0.02 * np.exp(-(((strike - 690) / 10) ** 2) / 2), "spot": 690.0}
+        for strike in range(200, 1201)
+        for right in "CP"
+    ]  # fmt: skip
+    chain = contracts(rows, root="SPY", implied_volatility=0.1)
+    (row,) = gamma_exposure(chain).to_dicts()
+    shown = pixels(
+        gamma_profile_chart(gamma_by_strike(chain), row, gamma_profile(chain_book(chain)), "SPY")
+    )
+    # The bars of calls along a line a little above zero, where the tallest stand.
+    green = np.abs(shown[..., :3] - np.array([0x2F, 0x8F, 0x6B]) / 255).max(axis=2) < 0.02
+    line = green[: int(np.flatnonzero(green[:300].any(axis=1)).max()) - 30]
+    across = line[-1]
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], across.astype(int), [0]])))
+    widths = edges[1::2] - edges[::2]
+    # All but the one that the line of spot cuts.
+    assert np.median(widths) >= 5
+    assert 10 <= widths.size <= 80
+    assert across.nonzero()[0].max() - across.nonzero()[0].min() > 0.3 * shown.shape[1]
+
+
+def test_strikes_that_share_a_bar_add_up() -> None:
+    # Twenty cents apart there is no telling them from one; the sum is the same picture.
+    far = [{"right": "C", "strike": strike, "open_interest": 500} for strike in (60.0, 60.2, 140.0)]
+    near = [{"right": "C", "strike": 100.0 + n / 5, "open_interest": 100} for n in (-1, 0, 1)]
+    one = [{"right": "C", "strike": 100.0, "open_interest": 300}]
+    (row,) = gamma_exposure(contracts(far + one)).to_dicts()
+    apart, together = (
+        gamma_profile_chart(gamma_by_strike(contracts(far + some)), row, PROFILE.clear(), "AAPL")
+        for some in (near, one)
+    )
+    assert np.array_equal(pixels(apart), pixels(together))
+
+
 def test_expiries_are_added_up() -> None:
     twice = pl.concat([CHAIN, CHAIN.with_columns(pl.col("expiry") + timedelta(days=700))])
     higher = CHAIN.with_columns(pl.col("open_interest") * 2)
