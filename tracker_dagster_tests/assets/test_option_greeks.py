@@ -1,4 +1,4 @@
-"""Every contract of a capture and of a day file valued, on a market whose volatilities are known."""
+"""Every captured or traded contract valued, on a market whose volatilities are known."""
 
 from datetime import timedelta
 

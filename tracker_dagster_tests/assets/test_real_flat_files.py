@@ -4,6 +4,8 @@ import json
 import threading
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import dagster as dg
@@ -50,24 +52,39 @@ def bucket(real_data):
     server.stop()
 
 
-class _FilesOnly(BaseHTTPRequestHandler):
-    """A vendor whose plan has flat files and nothing over REST."""
+class _FilesAndActions(BaseHTTPRequestHandler):
+    """A vendor whose plan has flat files, splits and dividends, and nothing else over REST."""
+
+    actions: ClassVar[dict] = {}
 
     def do_GET(self):
-        body = json.dumps({"status": "NOT_AUTHORIZED", "message": "not in your plan"}).encode()
-        self.send_response(403)
+        kind = self.path.partition("?")[0].rpartition("/")[2]
+        if kind in ("splits", "dividends"):
+            code, answer = 200, {"status": "OK", "results": self.results(kind)}
+        else:
+            code, answer = 403, {"status": "NOT_AUTHORIZED", "message": "not in your plan"}
+        body = json.dumps(answer).encode()
+        self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def results(self, kind):
+        asked = parse_qs(urlsplit(self.path).query)
+        date_of = {"splits": "execution_date", "dividends": "ex_dividend_date"}[kind]
+        first, last = asked[f"{date_of}.gte"][0], asked[f"{date_of}.lte"][0]
+        rows = [{**row, "id": f"{row['ticker']}-{row[date_of]}"} for row in self.actions[kind]]
+        return [row for row in rows if first <= row[date_of] <= last]
 
     def log_message(self, *_):
         pass
 
 
 @pytest.fixture(scope="module")
-def files_only():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _FilesOnly)
+def rest(real_data):
+    _FilesAndActions.actions = json.loads((real_data / "corporate_actions.json").read_text())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _FilesAndActions)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -75,7 +92,7 @@ def files_only():
 
 
 @pytest.fixture(scope="module")
-def warehouse(bucket, files_only, tmp_path_factory):
+def warehouse(bucket, rest, tmp_path_factory):
     data = tmp_path_factory.mktemp("real")
     settings = Settings(
         data_dir=data,
@@ -83,7 +100,7 @@ def warehouse(bucket, files_only, tmp_path_factory):
         massive_key_id="id",
         massive_secret_key="secret",
         massive_s3_url=bucket,
-        massive_rest_url=files_only,
+        massive_rest_url=rest,
     )
     clock = FixedClock(datetime(2014, 6, 20, 20, tzinfo=UTC))
     sync_universe(
@@ -153,7 +170,9 @@ def test_every_traded_contract_is_valued_or_says_why(warehouse):
     assert set(rows["style"]) == {"american"}
     # No curve is in the plan: that of the year's end before stands for it, by its name.
     assert set(rows.drop_nulls("rate")["rate_source"]) == {"fallback 2013-12-31"}
-    assert set(rows["dividend_source"]) == {"not_collected"}
+    # August's dividend is in the file, but nobody had declared it in June.
+    assert set(rows["dividend_source"]) == {"corporate_actions"}
+    assert set(rows.drop_nulls("dividends_value")["dividends_value"]) == {0.0}
     ok = rows.filter(pl.col("status") == "OK")
     assert ok.height > 0.85 * rows.height
     stale = {"BELOW_INTRINSIC", "ABOVE_MAX", "IMMEDIATE_EXERCISE", "NO_TIME_VALUE", "EXPIRED"}

@@ -221,7 +221,9 @@ def test_only_who_is_followed_has_a_smile(surfaced):
     assert place.run(["iv_surface", "iv_term_structure"], TODAY).success
     assert "SOFI" in set(place.rows("option_greeks", TODAY)["underlying"])
     for table in ("iv_surface", "iv_term_structure"):
-        assert set(place.rows(table)["underlying"]) == UNDERLYINGS - {"SOFI"}
+        assert set(at(place.rows(table))["underlying"]) == UNDERLYINGS - {"SOFI"}
+        earlier = place.rows(table).filter(pl.col("slot") < NOW)
+        assert set(earlier["underlying"]) == UNDERLYINGS, "what is there of today is left alone"
 
 
 def test_a_day_without_any_price_has_no_surface(place):
