@@ -17,7 +17,7 @@ from tracker_dagster.trading_calendar import EASTERN, REGULAR_OPEN, trading_date
 CORPORATE_ACTIONS = "corporate_actions"
 #: Some are known, but the calendar was not known as a whole: there may be more.
 INCOMPLETE = "incomplete"
-#: Nobody asked for the underlying's dividends.
+#: Neither the underlying's own dividends nor those of every ticker were asked for.
 NOT_COLLECTED = "not_collected"
 #: One ahead is not paid in US dollars; it is left out.
 NOT_IN_USD = "not_in_usd"
@@ -73,9 +73,7 @@ def dividend_sources(
     underlyings: Collection[str],
     actions: pl.DataFrame,
     moment: datetime,
-    collected: Collection[str],
-    *,
-    is_whole: bool,
+    collected: Collection[str] | None,
 ) -> pl.DataFrame:
     """What is known of each underlying's dividends: ``underlying``, ``dividend_source``.
 
@@ -83,8 +81,8 @@ def dividend_sources(
         underlyings: tickers of stocks, funds and indices.
         actions: as of `dividends_ahead`.
         moment: the valuation.
-        collected: tickers whose dividends were asked for.
-        is_whole: whether the answer was known as a whole: a ticker without a row pays none.
+        collected: tickers whose dividends were known as a whole, so that one of them without a
+            row pays none; None where those of every ticker were.
     """
     ahead = actions.filter(
         (pl.col("action") == "dividend") & (pl.col("ex_date") > trading_date(moment))
@@ -98,7 +96,7 @@ def dividend_sources(
             return INDEX
         if underlying in foreign:
             return NOT_IN_USD
-        if underlying in collected and is_whole:
+        if collected is None or underlying in collected:
             return CORPORATE_ACTIONS
         return INCOMPLETE if underlying in known else NOT_COLLECTED
 

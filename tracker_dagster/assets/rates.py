@@ -15,7 +15,7 @@ from tracker_dagster.schemas.rates import TREASURY_YIELDS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, REFERENCE_COLLECTIONS
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.sources.year_end_yields import year_end_yields
-from tracker_dagster.strategy.events import DIVIDENDS, SPLITS
+from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS, SPLITS
 from tracker_dagster.strategy.known import Calendar, calendar_at
 from tracker_dagster.trading_calendar import EASTERN
 from tracker_dagster.warehouse import Unit, Write
@@ -115,20 +115,22 @@ def dividends_on(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Dividends ahead as they were known at ``moment``, and what is known of each underlying.
 
+    Where only the universe was asked for, as on days that were stored before every ticker was,
+    nothing is said of others.
+
     Returns:
         ``underlying``, ``ex_date``, ``years``, ``amount`` as `dividends_ahead` gives them; and
         ``underlying``, ``dividend_source`` for each of ``underlyings``.
     """
-    dividends = _calendar(run, moment, DIVIDENDS, "dividend")
+    dividends = _calendar(run, moment, ALL_DIVIDENDS, "dividend")
+    collected: list[str] | None = None
+    if dividends.whole_on is None:
+        dividends = _calendar(run, moment, DIVIDENDS, "dividend")
+        followed = [*enabled_tickers(run), *run.knobs.benchmarks]
+        collected = followed if dividends.whole_on is not None else []
     splits = _calendar(run, moment, SPLITS, "split")
     actions = pl.concat([dividends.rows, splits.rows])
-    sources = dividend_sources(
-        underlyings,
-        actions,
-        moment,
-        [*enabled_tickers(run), *run.knobs.benchmarks],
-        is_whole=dividends.whole_on is not None,
-    )
+    sources = dividend_sources(underlyings, actions, moment, collected)
     return dividends_ahead(actions, moment), sources
 
 

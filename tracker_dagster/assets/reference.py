@@ -32,7 +32,7 @@ from tracker_dagster.schemas.reference import (
 )
 from tracker_dagster.sources.earnings_csv import read_earnings_csv
 from tracker_dagster.sources.errors import NotEntitledError
-from tracker_dagster.strategy.events import DIVIDENDS, OWN_CALENDAR, SPLITS
+from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS, OWN_CALENDAR, SPLITS
 from tracker_dagster.trading_calendar import (
     EASTERN,
     REGULAR_CLOSE,
@@ -51,6 +51,8 @@ HORIZON = timedelta(days=60)
 SPLITS_BACK = timedelta(days=380)
 #: Sessions in which an announcement of a split is looked for that was stored before.
 _REMEMBERED_SESSIONS = 45
+#: Most days of ex-dates in one question: the answers of a range of years fit into memory.
+_DIVIDENDS_AT_ONCE = timedelta(days=366)
 INDEX_UNDERLYINGS = ("SPX", "NDX", "RUT", "VIX")
 #: Kinds of dividend of the legacy endpoint, in the words of the new one: of regular policy,
 #: special, and capital gains of funds.
@@ -156,10 +158,13 @@ def option_contracts(run: DayRun) -> Outcome:
     deps=("universe", "massive_rest_api"),
     kinds=("rest",),
     checks=_PROMISES,
-    code_version="3",
+    code_version="4",
 )
 def corporate_actions(run: DayRun) -> Outcome:
     """Splits and dividends known on the day: to 60 days ahead, and the splits of 380 days before.
+
+    Dividends are those of every US ticker, asked for once for all days of a run; splits those of
+    the universe and the benchmarks.
 
     The vendor does not say when it announced a split. One ahead of the current session is known
     since it was first stored; those ahead of a past day are known only where it was stored while
@@ -176,7 +181,9 @@ def corporate_actions(run: DayRun) -> Outcome:
     except NotEntitledError as error:
         return refused(run, CORPORATE_ACTIONS, REST, error, IN_PLAN)
     rows = pl.concat([splits, dividends], how="diagonal")
-    parts = {DIVIDENDS: (session_on(run.day).open, dividends.height)}
+    opening = session_on(run.day).open
+    ours = dividends.filter(pl.col("ticker").is_in(_followed(run)))
+    parts = {DIVIDENDS: (opening, ours.height), ALL_DIVIDENDS: (opening, dividends.height)}
     if is_current:
         parts[SPLITS] = (run.now, splits.height)
     frame = CORPORATE_ACTIONS.conform(rows, trade_date=run.day)
@@ -195,9 +202,13 @@ def corporate_actions(run: DayRun) -> Outcome:
     )
 
 
+def _followed(run: DayRun) -> list[str]:
+    return [*enabled_tickers(run), *run.knobs.benchmarks]
+
+
 def _splits(run: DayRun, *, is_current: bool) -> pl.DataFrame:
     """Splits executed by the day, known on their dates, and for the current one those ahead."""
-    tickers = [*enabled_tickers(run), *run.knobs.benchmarks]
+    tickers = _followed(run)
     last = run.day + HORIZON if is_current else run.day
     splits = run.market.rest.splits(tickers, run.day - SPLITS_BACK, last).select(
         "ticker",
@@ -228,9 +239,26 @@ def _splits(run: DayRun, *, is_current: bool) -> pl.DataFrame:
 
 
 def _dividends(run: DayRun) -> pl.DataFrame:
-    """Dividends from the day to 60 days ahead that had been declared by then."""
-    tickers = [*enabled_tickers(run), *run.knobs.benchmarks]
-    dividends = run.market.rest.dividends(tickers, run.day, run.day + HORIZON).select(
+    """Dividends of every ticker from the day to 60 days ahead that had been declared by then."""
+    return run.ahead.once(lambda: _dividends_of_run(run)).filter(
+        pl.col("ex_date").is_between(run.day, run.day + HORIZON) & (pl.col("known_on") <= run.day)
+    )
+
+
+def _dividends_of_run(run: DayRun) -> pl.DataFrame:
+    """Dividends of every ticker that any day of the run could know; those before it are stored."""
+    last = max(run.ahead.days) + HORIZON
+    answers, since = [], run.day
+    while since <= last:
+        until = min(since + _DIVIDENDS_AT_ONCE, last)
+        answers.append(_as_actions(run.market.rest.dividends(None, since, until)))
+        since = until + timedelta(days=1)
+    return pl.concat(answers)
+
+
+def _as_actions(dividends: pl.DataFrame) -> pl.DataFrame:
+    """The vendor's dividends as rows of the table, each known since its declaration."""
+    return dividends.select(
         "ticker",
         "cash_amount",
         "pay_date",
@@ -244,14 +272,8 @@ def _dividends(run: DayRun) -> pl.DataFrame:
         action_id=pl.col("id"),
         source=pl.col("source_endpoint"),
         declared_on=pl.col("declaration_date"),
-    )
-    known_on = pl.coalesce("declared_on", "ex_date")
-    return (
-        dividends.filter(known_on <= run.day)
-        .with_columns(known_on=known_on)
-        .with_columns(available_at=_midnight("known_on"))
-        .drop("known_on")
-    )
+        known_on=pl.coalesce("declaration_date", "ex_dividend_date"),
+    ).with_columns(available_at=_midnight("known_on"))
 
 
 @trading_day_asset(

@@ -51,7 +51,8 @@ class OptionContracts(OptionTerms):
 class CorporateActions(dy.Schema):
     """Splits and cash dividends as they were known on a session.
 
-    Splits of the 380 days before it, which past prices are read with, and both to 60 days ahead.
+    Dividends of every US ticker, because options are valued on more than the universe; splits of
+    the universe: of the 380 days before, which past prices are read with. Both to 60 days ahead.
     """
 
     trade_date = trade_date()
@@ -104,7 +105,11 @@ class ReferenceCollections(dy.Schema):
 
     trade_date = trade_date()
     dataset = text("table that the answer is in", key=True)
-    subject = text("part of it: dividends, splits; * for all", key=True)
+    subject = text(
+        "part of it: splits, dividends (both of the universe and the benchmarks), "
+        "dividends_all (of every ticker); * for all",
+        key=True,
+    )
     source = text("feed the answer came from", key=True)
     available_at = instant(
         "since when the answer had been as it was; what was decided before cannot tell absence",
@@ -149,8 +154,8 @@ CORPORATE_ACTIONS = Table(
     CorporateActions,
     ("trade_date",),
     Kind.MARKET,
-    "Splits and cash dividends of the universe known on the session: up to 60 days ahead, and "
-    "the splits of the 380 days before.",
+    "Cash dividends of every ticker and splits of the universe known on the session: up to 60 days "
+    "ahead, and the splits of the 380 days before.",
     made_from=together(
         straight("universe", "ticker"),
         straight(_REST, "ticker", "split_from", "split_to", "cash_amount", "pay_date"),

@@ -12,8 +12,10 @@ from tracker_dagster.strategy.known import Calendar, calendar_at
 FUNDS = "ETF"
 #: Source whose rows of a ticker stand instead of every vendor's.
 OWN_CALENDAR = "csv"
-#: Parts of corporate actions that are collected each by itself.
+#: Parts of corporate actions that are collected each by itself: of the universe and benchmarks.
 DIVIDENDS, SPLITS = "dividends", "splits"
+#: The part that says that the dividends of every ticker were collected.
+ALL_DIVIDENDS = "dividends_all"
 
 _NOT_WHOLE = "none known, and the calendar was collected or changed after the decision"
 

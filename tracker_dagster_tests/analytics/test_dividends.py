@@ -101,8 +101,8 @@ def test_what_is_known_of_whom():
     )
     asked = ["AAPL", "SOFI", "TSM"]
     names = ["AAPL", "SOFI", "TSM", "KO", "PEP", "SPX", "SOFI"]
-    whole = dividend_sources(names, rows, MOMENT, asked, is_whole=True)
-    assert dict(whole.rows()) == {
+    some = dividend_sources(names, rows, MOMENT, asked)
+    assert dict(some.rows()) == {
         "AAPL": "corporate_actions",
         "SOFI": "corporate_actions",
         "TSM": "not_in_usd",
@@ -110,8 +110,14 @@ def test_what_is_known_of_whom():
         "PEP": "not_collected",
         "SPX": "index",
     }
-    part = dict(dividend_sources(names, rows, MOMENT, asked, is_whole=False).rows())
-    assert (part["AAPL"], part["SOFI"]) == ("incomplete", "not_collected")
+    none = dict(dividend_sources(names, rows, MOMENT, []).rows())
+    assert (none["AAPL"], none["SOFI"]) == ("incomplete", "not_collected")
+    everyone = dict(dividend_sources(names, rows, MOMENT, None).rows())
+    assert everyone == {
+        **dict.fromkeys(["AAPL", "SOFI", "KO", "PEP"], "corporate_actions"),
+        "TSM": "not_in_usd",
+        "SPX": "index",
+    }
     assert "TSM" not in amounts(*rows.to_dicts())
 
 
