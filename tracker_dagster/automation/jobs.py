@@ -73,6 +73,7 @@ daily = _job(
         "market_last",
         *FROM_CHAINS,
         *DECISIONS,
+        "option_bars_1m",
     ),
     "daily",
     "The session's decisions: universe → captures → volatilities → picks → positions → promotions "

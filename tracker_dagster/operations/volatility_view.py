@@ -24,7 +24,7 @@ _COLUMNS = (
 #: Columns of the output when nobody looks at it: in a file or a pipe no name may be cut.
 _WIDE = 180
 _UNIT = (
-    "iv, rv: annual · iv rank, percentile: within 252 sessions · skew: 25-delta put less call, "
+    "iv: annual · rv: of the 20 sessions before, annual · iv rank, percentile: within 252 sessions · skew: 25-delta put less call, "
     "30 days · walls, flip: US dollars of the underlying · net gamma: million US dollars for a "
     "move of 1 %, dealers taken as long calls and short puts"
 )
@@ -111,8 +111,10 @@ def print_volatility(
         raise UsageError(f"no volatility on {session} of {', '.join(sorted(unknown))}")
     if wanted:
         rows = rows.filter(pl.col("ticker").is_in(sorted(wanted)))
-    basis, slot = rows.row(0, named=True)["basis"], rows["slot"].max()
+    bases = rows["basis"].unique()
+    slot = rows["slot"].max()
     at = f"{slot.astimezone(EASTERN):%H:%M} ET"  # type: ignore[union-attr]
-    of = f"captured chains, {at}" if basis == "snapshot" else "day files"
-    console.print(as_table(rows, _COLUMNS, f"Volatility of {session} ({of})"))
+    of = "day files" if bases.to_list() == ["day_file"] else f"captured chains, {at}"
+    columns = _COLUMNS if bases.len() == 1 else ("basis", *_COLUMNS)
+    console.print(as_table(rows, columns, f"Volatility of {session} ({of})"))
     console.print(f"[dim]{_UNIT}[/]", highlight=False)
