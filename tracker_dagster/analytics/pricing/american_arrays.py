@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from tracker_dagster.analytics.pricing.american_scheme import (
     CALM_DRIFT,
+    DELAYED_POINTS,
     EQUATION_STEPS,
     LARGEST_STEP,
     NODES,
@@ -26,6 +27,7 @@ from tracker_dagster.analytics.pricing.mills import SQRT_2PI, mills_ratio
 _SCHEME = scheme()
 _ROOTS = _SCHEME.roots[:, None]
 _TIMES = _ROOTS * _ROOTS
+_LATER = scheme(premium_points=DELAYED_POINTS)
 _LAG_INTERPOLATION = _SCHEME.lag_interpolation.reshape(NODES, -1, NODES)
 
 
@@ -123,6 +125,18 @@ def _improved(put: _Put, boundary: np.ndarray) -> np.ndarray:
     return boundary
 
 
+def _boundary(put: _Put, life: np.ndarray) -> np.ndarray:
+    """The boundary of the part ``life`` of the time."""
+    rate, dividend = put.rate * life, put.dividend * life
+    put = put._replace(
+        rate=rate,
+        dividend=dividend,
+        deviation=put.deviation * np.sqrt(life),
+        carry=rate - dividend,
+    )
+    return _improved(put, _start(put))
+
+
 def _flat_premium(put: _Put, now: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Premium, slope and curvature of a boundary that stays at ``now``."""
     rate, dividend, deviation = put.rate, put.dividend, put.deviation
@@ -178,6 +192,29 @@ def _integrated(put: _Put, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return premium, slope, curvature
 
 
+def _integrated_delayed(
+    put: _Put, boundary: np.ndarray, delay: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same where exercise pays after a delay only."""
+    square, spot = (boundary - put.edge) ** 2, np.exp(put.log_spot)
+    premium, slope, curvature = np.zeros((3, len(spot)))
+    for k, root in enumerate(_LATER.premium_roots):
+        time = delay + (1.0 - delay) * root * root
+        weight = _LATER.premium_weights[k] * (1.0 - delay)
+        then = put.edge - np.sqrt(np.maximum(_LATER.premium_interpolation[k] @ square, 0.0))
+        spread = put.deviation * np.sqrt(time)
+        low = (put.log_spot - then + put.carry * time) / spread - 0.5 * spread
+        rate_weight = weight * np.exp(-put.rate * time)
+        asset = weight * put.dividend * np.exp(-put.dividend * time) * ndtr(-low - spread)
+        premium += rate_weight * put.rate * ndtr(-low) - spot * asset
+        density = rate_weight * _density(low) / spread
+        paid = put.dividend * np.exp(then)
+        gain = (put.rate - paid) * density
+        slope -= asset + gain / spot
+        curvature += (gain * (1.0 + low / spread) + paid * density) / (spot * spot)
+    return premium, slope, curvature
+
+
 def write_premiums(
     start: int,
     stop: int,
@@ -185,6 +222,7 @@ def write_premiums(
     rate: np.ndarray,
     dividend: np.ndarray,
     deviation: np.ndarray,
+    delay: np.ndarray,
     exercised: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -197,18 +235,24 @@ def write_premiums(
         rate: over the life of the put, positive; or zero, where ``dividend`` is negative.
         dividend: yield over the life of the put.
         deviation: positive.
+        delay: time before exercise can pay, from 0 to less than 1. Where there is none, at all
+            rows or at none of each sixteen.
         exercised: set where exercise now is best, shape (n,) bool; the value is then ``1 - spot``.
         out: premium over the European value and, where not exercised, the premium's first and
             second derivative by the spot, shape (3, n).
     """
     rows = slice(start, stop)
-    log_spot, rate, dividend, deviation = (
-        values[rows] for values in (log_spot, rate, dividend, deviation)
+    log_spot, rate, dividend, deviation, delay = (
+        values[rows] for values in (log_spot, rate, dividend, deviation, delay)
     )
     with np.errstate(all="ignore"):
         edge = np.where(dividend > rate, np.log(rate / dividend), 0.0)
         put = _Put(log_spot, rate, dividend, deviation, rate - dividend, edge)
-        boundary = _improved(put, _start(put))
+        boundary = _boundary(put, 1.0 - delay)
+        if (delay > 0.0).any():
+            out[:, rows] = _integrated_delayed(put, boundary, delay)
+            exercised[rows] = False
+            return
         premium, slope, curvature = _integrated(put, boundary)
         low = (log_spot + put.carry) / deviation - 0.5 * deviation
         european = np.exp(-rate) * ndtr(-low)

@@ -15,6 +15,7 @@ import numpy as np
 
 from tracker_dagster.analytics.pricing.american_scheme import (
     CALM_DRIFT,
+    DELAYED_POINTS,
     EQUATION_POINTS,
     EQUATION_STEPS,
     LARGEST_STEP,
@@ -35,12 +36,18 @@ from tracker_dagster.analytics.pricing.vector_math import (
     vectorised,
 )
 
+# Compiled code is cached by the text of this file, with the numbers of american_scheme in it.
+# Whoever changes those numbers changes this one too; the tests of the twins tell.
+_SCHEME_EDITION = 4
 _SCHEME = scheme()
 _ROOTS = _SCHEME.roots
 _LAG_ROOTS, _LAG_WEIGHTS = _SCHEME.lag_roots, _SCHEME.lag_weights
 _LAG_INTERPOLATION = _SCHEME.lag_interpolation
 _PREMIUM_ROOTS, _PREMIUM_WEIGHTS = _SCHEME.premium_roots, _SCHEME.premium_weights
 _PREMIUM_INTERPOLATION = _SCHEME.premium_interpolation
+_LATER = scheme(premium_points=DELAYED_POINTS)
+_DELAYED_ROOTS, _DELAYED_WEIGHTS = _LATER.premium_roots, _LATER.premium_weights
+_DELAYED_INTERPOLATION = _LATER.premium_interpolation
 
 #: Contracts abreast: two of the widest registers.
 LANES = 16
@@ -52,16 +59,17 @@ _YIELD = 2
 _CARRY = 3
 _DEVIATION = 4
 _PER_DEVIATION = 5
-_EDGE = 6  # Logarithm of the boundary at expiry.
+_DELAY = 6
+_EDGE = 7  # Logarithm of the boundary at expiry.
 # What is asked for:
-_PREMIUM = 7
-_SLOPE = 8
-_CURVATURE = 9
-_EXERCISED = 10
+_PREMIUM = 8
+_SLOPE = 9
+_CURVATURE = 10
+_EXERCISED = 11
 # For a while:
-_A, _B, _C, _D = 11, 12, 13, 14
+_A, _B, _C, _D = 12, 13, 14, 15
 # By node: logarithm of the boundary, the next one, squared distance from the edge.
-_BOUNDARY = 15
+_BOUNDARY = 16
 _NEXT = _BOUNDARY + NODES
 _SQUARE = _NEXT + NODES
 # By node and point: weighted growth factors.
@@ -81,23 +89,25 @@ def _square(lanes: np.ndarray, node: int) -> None:
 def _start(lanes: np.ndarray) -> None:
     """QD+ at every node: Newton's steps in the logarithm from Barone-Adesi and Whaley's guess."""
     for i in range(NODES):
-        root = _ROOTS[i]
+        root, per_root = _ROOTS[i], 1.0 / _ROOTS[i]
         time = root * root
         for c in range(LANES):
             deviation = lanes[_DEVIATION, c] * root
-            variance = deviation * deviation
+            per_variance = lanes[_PER_DEVIATION, c] * per_root
+            per_variance *= per_variance
             rate, carry = lanes[_RATE, c] * time, lanes[_CARRY, c] * time
             discount = exp(-rate)
             series = 1.0 - rate * (0.5 - rate * (1.0 / 6.0 - rate / 24.0))
             per_discount = 1.0 / series if rate < SERIES_RATE else rate / (1.0 - discount)
-            drift = 2.0 * carry / variance - 1.0
-            root_of = math.sqrt(drift * drift + 8.0 * per_discount / variance)
-            exponent = -0.5 * (drift + root_of)
-            change = 2.0 * per_discount / (variance * root_of * root_of)
-            lanes[_A, c] = -2.0 / (variance * root_of)
-            lanes[_B, c] = lanes[_A, c] * discount * per_discount * (1.0 - change) - exponent
+            drift = 2.0 * carry * per_variance - 1.0
+            width = math.sqrt(drift * drift + 8.0 * per_discount * per_variance)
+            per_width = 1.0 / width
+            change = 2.0 * per_discount * per_variance * per_width * per_width
+            share = -2.0 * per_variance * per_width
+            lanes[_A, c] = share
+            lanes[_B, c] = share * discount * per_discount * (1.0 - change) + 0.5 * (drift + width)
             lanes[_C, c], lanes[_D, c] = discount, exp(-lanes[_YIELD, c] * time)
-            forever = -0.5 * (drift + math.sqrt(drift * drift + 8.0 * rate / variance))
+            forever = -0.5 * (drift + math.sqrt(drift * drift + 8.0 * rate * per_variance))
             lowest = forever / (forever - 1.0)
             weight = exp(min((carry - 2.0 * deviation) / (1.0 - lowest), 0.0))
             edge = exp(lanes[_EDGE, c])
@@ -108,7 +118,7 @@ def _start(lanes: np.ndarray) -> None:
                 rate, dividend = lanes[_RATE, c] * time, lanes[_YIELD, c] * time
                 boundary = lanes[_BOUNDARY + i, c]
                 spot = exp(boundary)
-                scale = lanes[_PER_DEVIATION, c] / root
+                scale = lanes[_PER_DEVIATION, c] * per_root
                 high = (boundary + carry) * scale + 0.5 * deviation
                 low = high - deviation
                 density = normal_density(high)
@@ -148,12 +158,13 @@ def _improve(lanes: np.ndarray, strong: bool) -> None:
                 lanes[_YIELD_GROWTH + row, c] = weight * exp(lanes[_YIELD, c] * past)
     for _ in range(EQUATION_STEPS):
         for i in range(NODES):
-            root = _ROOTS[i]
+            root, per_root = _ROOTS[i], 1.0 / _ROOTS[i]
             time = root * root
             for c in range(LANES):
                 lanes[_A, c] = lanes[_B, c] = lanes[_C, c] = lanes[_D, c] = 0.0
             for k in range(EQUATION_POINTS):
-                lag, lag_root = time * _LAG_ROOTS[k] * _LAG_ROOTS[k], root * _LAG_ROOTS[k]
+                lag_root = root * _LAG_ROOTS[k]
+                lag, per_lag_root = lag_root * lag_root, 1.0 / lag_root
                 row = i * EQUATION_POINTS + k
                 for c in range(LANES):
                     square = 0.0
@@ -161,9 +172,9 @@ def _improve(lanes: np.ndarray, strong: bool) -> None:
                         square += _LAG_INTERPOLATION[row, j] * lanes[_SQUARE + j, c]
                     then = lanes[_EDGE, c] - math.sqrt(max(square, 0.0))
                     deviation = lanes[_DEVIATION, c] * lag_root
-                    high = (lanes[_BOUNDARY + i, c] - then + lanes[_CARRY, c] * lag) * (
-                        lanes[_PER_DEVIATION, c] / lag_root
-                    ) + 0.5 * deviation
+                    scale = lanes[_PER_DEVIATION, c] * per_lag_root
+                    high = lanes[_BOUNDARY + i, c] - then + lanes[_CARRY, c] * lag
+                    high = high * scale + 0.5 * deviation
                     low = high - deviation
                     density, low_density = normal_density(high), normal_density(low)
                     above = normal_below(high, density)
@@ -176,7 +187,7 @@ def _improve(lanes: np.ndarray, strong: bool) -> None:
                         lanes[_D, c] += yield_growth * above
             for c in range(LANES):
                 deviation, carry = lanes[_DEVIATION, c] * root, lanes[_CARRY, c] * time
-                scale = lanes[_PER_DEVIATION, c] / root
+                scale = lanes[_PER_DEVIATION, c] * per_root
                 before = lanes[_BOUNDARY + i, c]
                 high = (before + carry) * scale + 0.5 * deviation
                 low = high - deviation
@@ -235,18 +246,18 @@ def _integrate(lanes: np.ndarray) -> None:
         twice = (ahead + beyond + low_drift * once) * per_deviation * per_deviation
         lanes[_SLOPE, c] = -(asset + gain * once) / spot
         lanes[_CURVATURE, c] = (rate * once + gain * twice) / (spot * spot)
+        lanes[_A, c], lanes[_B, c], lanes[_C, c] = spot, 1.0 / spot, boundary
     for k in range(PREMIUM_POINTS):
-        root = _PREMIUM_ROOTS[k]
+        root, per_root, weight = _PREMIUM_ROOTS[k], 1.0 / _PREMIUM_ROOTS[k], _PREMIUM_WEIGHTS[k]
         time = root * root
         for c in range(LANES):
             square = 0.0
             for j in range(NODES):
                 square += _PREMIUM_INTERPOLATION[k, j] * lanes[_SQUARE + j, c]
-            then = lanes[_EDGE, c] - math.sqrt(max(square, 0.0))
-            now = lanes[_BOUNDARY, c]
+            then, now = lanes[_EDGE, c] - math.sqrt(max(square, 0.0)), lanes[_BOUNDARY, c]
             rate, dividend = lanes[_RATE, c], lanes[_YIELD, c]
-            spot = exp(lanes[_SPOT, c])
-            deviation, scale = lanes[_DEVIATION, c] * root, lanes[_PER_DEVIATION, c] / root
+            spot, per_spot = lanes[_A, c], lanes[_B, c]
+            deviation, scale = lanes[_DEVIATION, c] * root, lanes[_PER_DEVIATION, c] * per_root
             ahead = lanes[_SPOT, c] + lanes[_CARRY, c] * time - 0.5 * deviation * deviation
             low, flat_low = (ahead - then) * scale, (ahead - now) * scale
             high, flat_high = low + deviation, flat_low + deviation
@@ -255,20 +266,56 @@ def _integrate(lanes: np.ndarray) -> None:
             asset = normal_below(-high, normal_density(high)) - normal_below(
                 -flat_high, normal_density(flat_high)
             )
-            discount, weight = exp(-rate * time), _PREMIUM_WEIGHTS[k]
+            discount = weight * exp(-rate * time)
             asset *= weight * dividend * exp(-dividend * time)
-            lanes[_PREMIUM, c] += weight * rate * discount * cash - spot * asset
-            density *= weight * discount * scale
-            flat_density *= weight * discount * scale
-            paid, flat_paid = dividend * exp(then), dividend * exp(now)
+            lanes[_PREMIUM, c] += rate * discount * cash - spot * asset
+            density *= discount * scale
+            flat_density *= discount * scale
+            paid, flat_paid = dividend * exp(then), dividend * lanes[_C, c]
             gain, flat_gain = (rate - paid) * density, (rate - flat_paid) * flat_density
-            lanes[_SLOPE, c] -= asset + (gain - flat_gain) / spot
+            lanes[_SLOPE, c] -= asset + (gain - flat_gain) * per_spot
             lanes[_CURVATURE, c] += (
                 gain * (1.0 + low * scale)
                 - flat_gain * (1.0 + flat_low * scale)
                 + paid * density
                 - flat_paid * flat_density
-            ) / (spot * spot)
+            ) * (per_spot * per_spot)
+
+
+@vectorised
+def _integrate_delayed(lanes: np.ndarray) -> None:
+    """The same where exercise pays after a delay only, and never now."""
+    for c in range(LANES):
+        spot = exp(lanes[_SPOT, c])
+        lanes[_A, c], lanes[_B, c] = spot, 1.0 / spot
+        lanes[_PREMIUM, c] = lanes[_SLOPE, c] = lanes[_CURVATURE, c] = lanes[_EXERCISED, c] = 0.0
+    for k in range(DELAYED_POINTS):
+        root, weight = _DELAYED_ROOTS[k], _DELAYED_WEIGHTS[k]
+        for c in range(LANES):
+            square = 0.0
+            for j in range(NODES):
+                square += _DELAYED_INTERPOLATION[k, j] * lanes[_SQUARE + j, c]
+            then = lanes[_EDGE, c] - math.sqrt(max(square, 0.0))
+            rate, dividend = lanes[_RATE, c], lanes[_YIELD, c]
+            spot, per_spot, delay = lanes[_A, c], lanes[_B, c], lanes[_DELAY, c]
+            time = delay + (1.0 - delay) * root * root
+            per_deviation = lanes[_PER_DEVIATION, c] / math.sqrt(time)
+            deviation = lanes[_DEVIATION, c] * math.sqrt(time)
+            low = (lanes[_SPOT, c] - then + lanes[_CARRY, c] * time) * per_deviation
+            low -= 0.5 * deviation
+            high = low + deviation
+            density = normal_density(low)
+            discount = weight * (1.0 - delay) * exp(-rate * time)
+            asset = normal_below(-high, normal_density(high))
+            asset *= weight * (1.0 - delay) * dividend * exp(-dividend * time)
+            lanes[_PREMIUM, c] += rate * discount * normal_below(-low, density) - spot * asset
+            density *= discount * per_deviation
+            paid = dividend * exp(then)
+            gain = (rate - paid) * density
+            lanes[_SLOPE, c] -= asset + gain * per_spot
+            lanes[_CURVATURE, c] += (gain * (1.0 + low * per_deviation) + paid * density) * (
+                per_spot * per_spot
+            )
 
 
 @vectorised
@@ -287,6 +334,12 @@ def _exercise(lanes: np.ndarray) -> None:
         lanes[_PREMIUM, c] = lanes[_PREMIUM, c] if held else least
 
 
+@vectorised
+def _set_life(lanes: np.ndarray, c: int, rate: float, dividend: float, deviation: float) -> None:
+    lanes[_RATE, c], lanes[_YIELD, c], lanes[_CARRY, c] = rate, dividend, rate - dividend
+    lanes[_DEVIATION, c], lanes[_PER_DEVIATION, c] = deviation, 1.0 / deviation
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def write_premiums(
     start: int,
@@ -295,6 +348,7 @@ def write_premiums(
     rate: np.ndarray,
     dividend: np.ndarray,
     deviation: np.ndarray,
+    delay: np.ndarray,
     exercised: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -302,25 +356,32 @@ def write_premiums(
     lanes = np.zeros((_ROWS, LANES))
     for first in range(start, stop, LANES):
         count = min(LANES, stop - first)
-        strong = False
+        strong = delayed = False
         for c in range(LANES):
             row = first + min(c, count - 1)
-            lanes[_SPOT, c] = log_spot[row]
-            lanes[_RATE, c] = rate[row]
-            lanes[_YIELD, c] = dividend[row]
-            lanes[_CARRY, c] = rate[row] - dividend[row]
-            lanes[_DEVIATION, c] = deviation[row]
-            lanes[_PER_DEVIATION, c] = 1.0 / deviation[row]
+            # The boundary is that of the time in which exercise can pay.
+            life = 1.0 - delay[row]
+            _set_life(
+                lanes, c, rate[row] * life, dividend[row] * life, deviation[row] * math.sqrt(life)
+            )
+            lanes[_SPOT, c], lanes[_DELAY, c] = log_spot[row], delay[row]
             edge = math.log(rate[row] / dividend[row]) if dividend[row] > rate[row] else 0.0
             lanes[_EDGE, c] = edge
-            strong = strong or lanes[_CARRY, c] > CALM_DRIFT * deviation[row]
+            strong = strong or lanes[_CARRY, c] > CALM_DRIFT * lanes[_DEVIATION, c]
+            delayed = delayed or delay[row] > 0.0
         _start(lanes)
         if strong:
             _improve(lanes, True)
         else:
             _improve(lanes, False)
-        _integrate(lanes)
-        _exercise(lanes)
+        if delayed:
+            for c in range(LANES):
+                row = first + min(c, count - 1)
+                _set_life(lanes, c, rate[row], dividend[row], deviation[row])
+            _integrate_delayed(lanes)
+        else:
+            _integrate(lanes)
+            _exercise(lanes)
         for c in range(count):
             exercised[first + c] = lanes[_EXERCISED, c] > 0.0
             out[0, first + c] = lanes[_PREMIUM, c]

@@ -1,20 +1,26 @@
-"""American contracts as puts on a strike of one, and what early exercise adds to their values."""
+"""American contracts without cash dividends, as puts on a strike of one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from tracker_dagster.analytics.pricing.arguments import Backend
+from tracker_dagster.analytics.pricing.american_grid import free_differences
+from tracker_dagster.analytics.pricing.american_premiums import (
+    COARSE_STEP,
+    COARSE_TOLERANCE,
+    FINE_STEP,
+    FINE_TOLERANCE,
+    SMALLEST_DEVIATION,
+    Models,
+    Premiums,
+    raised,
+)
 from tracker_dagster.analytics.pricing.european_arrays import Terms
 
 #: Where the boundary at expiry is this many deviations away the premium is rounding.
 FARTHEST_DEVIATIONS = 8.3
-#: Below this deviation a contract is worth what it is without any.
-SMALLEST_DEVIATION = 1e-9
 
 
 class Puts(NamedTuple):
@@ -27,12 +33,14 @@ class Puts(NamedTuple):
         rate: over the life of the put.
         dividend: yield over the life of the put.
         unit: US dollars that a strike of one stands for.
+        is_call: whether the contract is a call.
     """
 
     log_spot: np.ndarray
     rate: np.ndarray
     dividend: np.ndarray
     unit: np.ndarray
+    is_call: np.ndarray
 
     @classmethod
     def of(cls, terms: Terms) -> Puts:
@@ -45,32 +53,34 @@ class Puts(NamedTuple):
             np.where(terms.is_call, dividend, rate),
             np.where(terms.is_call, rate, dividend),
             np.where(terms.is_call, terms.spot, terms.strike),
+            terms.is_call,
         )
 
-    def at(self, rows: np.ndarray) -> Puts:
-        """The puts of some rows."""
+    def at(self, rows: np.ndarray | slice) -> Puts:
+        """Some of the puts."""
         return Puts(*(column[rows] for column in self))
 
     @property
     def terms(self) -> Terms:
-        """The same as contracts."""
+        """The European puts."""
         ones = np.ones_like(self.log_spot)
-        return Terms(
-            np.exp(self.log_spot), ones, ones, self.rate, self.dividend, np.zeros(len(ones), bool)
-        )
+        never = np.zeros(len(ones), np.bool_)
+        return Terms(np.exp(self.log_spot), ones, ones, self.rate, self.dividend, never)
+
+    @property
+    def tolerance(self) -> np.ndarray:
+        """How far above its least a value is still the same: premiums are not known better."""
+        return np.where(self.rate < 0.0, COARSE_TOLERANCE, FINE_TOLERANCE)
+
+    @property
+    def fineness(self) -> np.ndarray:
+        """The relative step that difference quotients of the premium take."""
+        return np.where(self.rate < 0.0, COARSE_STEP, FINE_STEP)
 
     @property
     def may_be_exercised(self) -> np.ndarray:
-        """Where exercise before expiry can pay: interest on the strike, or a negative yield.
-
-        Exercise earns ``rate - dividend x spot`` over the life of the put.
-        """
+        """Where exercise before expiry can pay: it earns the rate, less the yield on the spot."""
         return (self.rate > 0.0) | (self.dividend < np.minimum(self.rate, 0.0))
-
-    @property
-    def exercised_between(self) -> np.ndarray:
-        """Where exercise can pay between two boundaries and not below the lower one."""
-        return (self.rate < 0.0) & (self.dividend < self.rate)
 
     @property
     def intrinsic(self) -> np.ndarray:
@@ -88,92 +98,58 @@ class Puts(NamedTuple):
         between = np.where((best > 0.0) & (best < 1.0), between, 0.0)
         return np.maximum(self.intrinsic, np.maximum(at_expiry, between))
 
+    @property
+    def most(self) -> np.ndarray:
+        """Value above which no volatility leads."""
+        return np.maximum(np.exp(-self.rate), 1.0)
 
-class Premiums(NamedTuple):
-    """What early exercise adds to European values of `Puts`, arrays of shape (n,).
-
-    Attributes:
-        value: of the premium.
-        slope: its derivative by the spot; means nothing where exercised.
-        curvature: its second derivative; likewise.
-        exercised: whether exercise now is best.
-    """
-
-    value: np.ndarray
-    slope: np.ndarray
-    curvature: np.ndarray
-    exercised: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The compiled modules, or their numpy twins."""
-
-    american: ModuleType
-    european: ModuleType
-
-    @classmethod
-    def of(cls, backend: Backend) -> Models:
-        """The modules of ``backend``."""
-        # Imported on first use: numba takes half a second, scipy as long.
-        if backend == "numpy":
-            from tracker_dagster.analytics.pricing import american_arrays, european_arrays
-
-            return cls(american_arrays, european_arrays)
-        from tracker_dagster.analytics.pricing import american_kernels, european_kernels
-
-        return cls(american_kernels, european_kernels)
-
-    def premiums(self, puts: Puts, deviation: np.ndarray) -> Premiums:
-        """Premiums of ``puts`` at ``deviation``, shape (n,); NaN where a number is."""
-        value, slope, curvature = np.zeros((3, len(deviation)))
-        exercised = np.zeros(len(deviation), bool)
-        moving = deviation > SMALLEST_DEVIATION
-        asked = puts.may_be_exercised & moving
+    def premiums(self, models: Models, deviation: np.ndarray) -> Premiums:
+        """Premiums of early exercise at ``deviation``; NaN where a number is."""
+        result = Premiums.none(len(deviation))
+        possible, moving = self.may_be_exercised, deviation > SMALLEST_DEVIATION
         with np.errstate(all="ignore"):
-            edge = np.where(puts.dividend > puts.rate, np.log(puts.rate / puts.dividend), 0.0)
-            drift = np.minimum(puts.rate - puts.dividend - 0.5 * deviation * deviation, 0.0)
-            asked &= ~(puts.log_spot - edge + drift > FARTHEST_DEVIATIONS * deviation)
-        between = asked & puts.exercised_between
-        rows = np.flatnonzero(asked & ~between)
+            edge = np.where(self.dividend > self.rate, np.log(self.rate / self.dividend), 0.0)
+            drift = np.minimum(self.rate - self.dividend - 0.5 * deviation * deviation, 0.0)
+            far = self.log_spot - edge + drift > FARTHEST_DEVIATIONS * deviation
+        # With both below zero exercise can pay between two boundaries.
+        twofold = possible & moving & (self.rate < 0.0)
+        rows = np.flatnonzero(possible & moving & ~far & ~twofold)
         if rows.size:
-            some, flags = np.empty((3, len(rows))), np.empty(len(rows), bool)
-            log_spot, rate, dividend, _ = puts.at(rows)
-            self.american.write_premiums(
-                0, len(rows), log_spot, rate, dividend, deviation[rows], flags, some
-            )
-            value[rows], slope[rows], curvature[rows] = some
-            exercised[rows] = flags
-        still = np.flatnonzero(puts.may_be_exercised & ~moving & (deviation >= 0.0))
-        if still.size:
-            of_still = puts.at(still)
-            at_expiry = np.exp(-of_still.rate) - np.exp(of_still.log_spot - of_still.dividend)
-            value[still] = of_still.least - np.maximum(at_expiry, 0.0)
-            exercised[still] = (of_still.intrinsic > 0.0) & (of_still.intrinsic == of_still.least)
-        return Premiums(value, slope, curvature, exercised)
+            columns = (self.log_spot, self.rate, self.dividend, deviation)
+            result.put(rows, models.put_premiums(*(column[rows] for column in columns)))
+        rows = np.flatnonzero(twofold)
+        if rows.size:
+            result.put(rows, self.at(rows)._free_premiums(models, deviation[rows]))
+        rows = np.flatnonzero(possible & ~moving & (deviation >= 0.0))
+        if rows.size:
+            result.put(rows, self.at(rows)._still_premiums(models))
+        return result
 
-    def european_values(self, terms: Terms, volatility: np.ndarray) -> np.ndarray:
-        """European values of contracts in US dollars, shape (n,)."""
-        out = np.empty(len(volatility))
-        self.european.write_prices(0, len(out), self._passed(terms), volatility, out)
-        return out
-
-    def european_greeks(self, terms: Terms, volatility: np.ndarray) -> np.ndarray:
-        """European Greeks in their order, shape (5, n)."""
-        out = np.empty((5, len(volatility)))
-        self.european.write_greeks(0, len(volatility), self._passed(terms), volatility, out)
-        return out
-
-    def european_volatilities(
-        self, terms: Terms, price: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """European implied volatilities and codes of `Status`, shape (n,)."""
-        volatility, status = np.empty(len(price)), np.empty(len(price), np.int8)
-        self.european.write_implied(
-            0, len(price), self._passed(terms), price, False, volatility, status, np.empty((5, 0))
+    def _free_premiums(self, models: Models, deviation: np.ndarray) -> Premiums:
+        none = np.empty((len(deviation), 0))
+        some = free_differences(
+            self.log_spot, self.rate, self.dividend, deviation, False, none, none
         )
-        return volatility, status
+        premiums = Premiums(some[0], some[1], some[2], np.zeros(len(deviation), np.bool_))
+        return raised(premiums, self.intrinsic, models.european_values(self.terms, deviation))
 
-    def _passed(self, terms: Terms) -> Terms | tuple[np.ndarray, ...]:
-        # The kernels are compiled for a plain tuple of arrays.
-        return terms if self.european.__name__.endswith("_arrays") else tuple(terms)
+    def _still_premiums(self, models: Models) -> Premiums:
+        result = Premiums.none(len(self.rate))
+        european = models.european_values(self.terms, np.zeros(len(self.rate)))
+        result.value[:] = self.least - european
+        return raised(result, self.intrinsic, european)
+
+    def in_contract(self, premiums: Premiums) -> tuple[np.ndarray, np.ndarray]:
+        """What the premiums add to delta and gamma of the contracts."""
+        value, slope, curvature, _ = premiums
+        spot = np.exp(self.log_spot)
+        delta = np.where(self.is_call, value - spot * slope, slope)
+        gamma = np.where(self.is_call, spot * spot, 1.0) * curvature / self.unit
+        return delta, gamma
+
+    def at_rate(self, step: np.ndarray) -> Puts:
+        """The contracts with the interest rate over their lives higher by ``step``."""
+        return self._replace(
+            rate=np.where(self.is_call, self.rate, self.rate + step),
+            dividend=np.where(self.is_call, self.dividend + step, self.dividend),
+        )

@@ -29,15 +29,17 @@ from typing import NamedTuple
 import numpy as np
 
 #: Times at which the boundary is solved for.
-NODES = 7
+NODES = 6
 #: Points of the integrals in the boundary's equation.
 EQUATION_POINTS = 6
 #: Points of the premium's integral.
-PREMIUM_POINTS = 8
+PREMIUM_POINTS = 10
+#: The same of a premium that is earned after a delay, and not set against a flat boundary's.
+DELAYED_POINTS = 16
 #: Newton steps towards the approximation from which the boundary starts.
 START_STEPS = 3
 #: Times the boundary's equation is applied.
-EQUATION_STEPS = 3
+EQUATION_STEPS = 2
 #: Drift over deviation up to which equation A alone is used, and from which B alone.
 CALM_DRIFT, STRONG_DRIFT = 0.6, 1.2
 #: Largest change of the boundary's logarithm in a Newton step.
