@@ -24,9 +24,9 @@ _COLUMNS = (
 #: Columns of the output when nobody looks at it: in a file or a pipe no name may be cut.
 _WIDE = 180
 _UNIT = (
-    "iv: annual · rv: of the 20 sessions before, annual · iv rank, percentile: within 252 sessions · skew: 25-delta put less call, "
-    "30 days · walls, flip: US dollars of the underlying · net gamma: million US dollars for a "
-    "move of 1 %, dealers taken as long calls and short puts"
+    "iv: annual · rv: of the 20 sessions before, annual · iv rank, percentile: within 252 sessions "
+    "· skew: 25-delta put less call, 30 days · walls, flip: US dollars of the underlying · net "
+    "gamma: million US dollars for a move of 1 %, dealers taken as long calls and short puts"
 )
 
 # The last slot of a session stands for it; captured chains stand before day files.
