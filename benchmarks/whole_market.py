@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from benchmarks.figures import Figure
@@ -31,13 +32,14 @@ from tracker_dagster.seed_files import seed_file
 from tracker_dagster.settings import Settings
 from tracker_dagster.sources.massive.flat_file_formats import Dataset, parse_day_aggs
 from tracker_dagster.sources.year_end_yields import year_end_yields
-from tracker_dagster.strategy.events import DIVIDENDS
+from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS
 from tracker_dagster.trading_calendar import day_file_available_at, previous_session, session_on
 from tracker_dagster.warehouse import Warehouse, Write
 
 #: What one day may take, seconds.
 ALLOWANCE = 3.0
 _HORIZON = timedelta(days=60)
+_QUARTER = timedelta(days=91)
 
 
 def _csv(simulation: Simulation, dataset: str) -> bytes:
@@ -71,10 +73,10 @@ def _fill(warehouse: Warehouse, simulation: Simulation) -> None:
         curve_date=previous_session(LAST_DAY),
     )  # fmt: skip
     _replace(
-        warehouse, CORPORATE_ACTIONS, _dividends(simulation), action="dividend", source="bench",
+        warehouse, CORPORATE_ACTIONS, _dividends(stocks), action="dividend", source="bench",
         available_at=opening,
     )  # fmt: skip
-    asked = pl.DataFrame({"subject": [DIVIDENDS], "rows_count": [1]})
+    asked = pl.DataFrame({"subject": [DIVIDENDS, ALL_DIVIDENDS], "rows_count": [1, 1]})
     unit = {"dataset": CORPORATE_ACTIONS.name, "source": "bench"}
     _replace(warehouse, REFERENCE_COLLECTIONS, asked, available_at=opening, **unit)
 
@@ -85,17 +87,17 @@ def _replace(warehouse: Warehouse, table: Table, rows: pl.DataFrame, **same: Any
     warehouse.replace(table, frame, unit)
 
 
-def _dividends(simulation: Simulation) -> pl.DataFrame:
-    """What the market's members have ahead: the universe and its funds pay."""
-    world = simulation.world
-    rows = [
-        (ticker, paid.ex_dividend_date, paid.cash_amount, f"{ticker}-{paid.ex_dividend_date}")
-        for ticker in world.universe
-        for paid in world.dividends(ticker)
-        if LAST_DAY < paid.ex_dividend_date <= LAST_DAY + _HORIZON and not paid.special
-    ]
-    names = ["ticker", "ex_date", "cash_amount", "action_id"]
-    return pl.DataFrame(rows, schema=names, orient="row")
+def _dividends(stocks: pl.DataFrame) -> pl.DataFrame:
+    """One of three stocks pays half a percent a quarter, on a day of its own."""
+    rng = np.random.default_rng(LAST_DAY.toordinal())
+    payers = stocks.sort("ticker").gather_every(3)
+    ahead = rng.integers(1, _QUARTER.days + 1, payers.height)
+    return payers.select(
+        "ticker",
+        ex_date=pl.lit(LAST_DAY) + pl.duration(days=pl.Series(ahead)),
+        cash_amount=(pl.col("close") * 0.005).round(2),
+        action_id="ticker",
+    ).filter(pl.col("cash_amount") > 0, pl.col("ex_date") <= LAST_DAY + _HORIZON)
 
 
 def whole_market(home: Path) -> Iterator[Figure]:
