@@ -1,4 +1,4 @@
-"""Forwards implied by American quotes, valued by QuantLib."""
+"""Forwards implied by American quotes, valued by QuantLib or by the simulated market's own tree."""
 
 from datetime import UTC, date, datetime
 
@@ -7,11 +7,16 @@ import polars as pl
 import pytest
 
 from tracker_dagster.analytics.forwards import implied_forwards
+from tracker_dagster.marketsim.simulation import Simulation
+from tracker_dagster.marketsim.world.events import interest_rate
 from tracker_dagster_tests.analytics.chains import (
     EXPIRY,
     FLAT,
+    MOMENT,
     NO_DIVIDENDS,
     RATE,
+    chain_of,
+    curve_of_the_day_before,
     only,
     quotes,
 )
@@ -90,3 +95,48 @@ def test_american_quotes_outside_of_their_bounds_are_violations():
     )
     row = only(implied_forwards(chain, CLOSE, FLAT, NO_DIVIDENDS))
     assert (row["violations_count"], row["quoted_count"]) == (1, 9)
+
+
+def test_forwards_of_simulated_stocks_are_net_of_their_dividends():
+    """Declared ones by theory; those that nobody has declared yet by parity."""
+    names = ["AAPL", "SOFI", "TXN", "SPY"]
+    simulation = Simulation(9300, "small", names, MOMENT)
+    chain = chain_of(simulation, names)
+    rate_day = date(2026, 6, 3)
+    ahead = pl.DataFrame(
+        [
+            (name, years, amount)
+            for name in names
+            for years, amount in simulation.chains.dividends_ahead(
+                simulation.chains.listings.option_class(name), MOMENT
+            )
+        ],
+        schema=NO_DIVIDENDS.schema,
+        orient="row",
+    )
+    declared = ahead.filter(pl.col("years") < 60 / 365)
+
+    def truth(row):
+        rate = float(interest_rate(rate_day, row["years"]))
+        paid = ahead.filter(
+            (pl.col("underlying") == row["underlying"]) & (pl.col("years") <= row["years"])
+        )
+        value = (paid["amount"] * (-rate * paid["years"]).exp()).sum()
+        return (row["spot"] - value) * np.exp(rate * row["years"])
+
+    rows = implied_forwards(chain, MOMENT, curve_of_the_day_before(), declared)
+    assert rows["violations_count"].sum() == 0
+    errors = rows.with_columns(
+        truth=pl.Series([truth(row) for row in rows.iter_rows(named=True)])
+    ).with_columns(
+        theory=(pl.col("forward_theory") / pl.col("truth") - 1).abs(),
+        error=(pl.col("forward") / pl.col("truth") - 1).abs(),
+    )
+    near = errors.filter(pl.col("years") < 60 / 365)
+    assert near.filter(pl.col("forward_source") == "parity").height >= 0.8 * near.height
+    assert near["error"].max() < 2e-4
+    far = errors.filter((pl.col("years") > 0.25) & (pl.col("underlying") != "SOFI"))
+    assert (far["forward_source"] == "parity").all()
+    # A dividend whose day is not known stands in the carry, as if it were paid day by day.
+    assert far["error"].max() < 2.5e-3
+    assert far["error"].median() < 0.35 * far["theory"].median()
