@@ -113,11 +113,12 @@ def test_each_day_by_itself_gives_what_the_range_gives(place, new_place):
 
 def test_pages_and_spans_of_a_long_range_lose_and_repeat_nothing(place, requests, monkeypatch):
     monkeypatch.setattr(rest, "NEW_FAMILY_PAGE", 2)
-    monkeypatch.setattr(reference, "_DIVIDENDS_AT_ONCE", timedelta(days=9))
+    monkeypatch.setattr(reference, "_DIVIDENDS_AT_ONCE", timedelta(days=19))
     with counted(requests, NEW) as asked:
         assert place.run(["corporate_actions"], FIRST, LAST).success
-    # From 21 May to 26 July in seven spans; one of them has three rows, and so a second page.
-    assert asked == [8]
+    # From 21 May to 26 July in four spans; the second has four rows, the first of them on its
+    # first day, and so two pages.
+    assert asked == [5]
     assert dividends(place, FIRST) == [TEXAS]
     assert dividends(place, LAST) == SINCE_FRIDAY
 
