@@ -34,7 +34,7 @@ def timed(work):
             spent += time.perf_counter() - began
     return run
 
-daily.sync, daily.due_files = timed(daily.sync), timed(daily.due_files)
+daily.sync, daily.due_work = timed(daily.sync), timed(daily.due_work)
 sys.argv = ["tracker", "daily"]
 try:
     cli.main()

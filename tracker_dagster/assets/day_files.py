@@ -46,6 +46,8 @@ REST = "massive_rest"
 INDICES = ("SPX", "NDX", "RUT", "VIX", "VIX9D", "VIX3M")
 #: Requests under way at once; the vendor advises to stay under a hundred a second.
 PARALLEL_REQUESTS = 8
+#: Metadata of a materialisation from a file: which one, and the tickers whose minutes were kept.
+ETAG, READ_FOR = "etag", "read_for"
 
 
 class NotPublishedError(ValueError):
@@ -132,7 +134,7 @@ def _file_metadata(dataset: Dataset, fetched: FetchedFile) -> dict[str, object]:
     unknown = unexpected_columns(fetched.csv, dataset)
     return {
         "object_key": fetched.remote.key,
-        "etag": fetched.remote.etag,
+        ETAG: fetched.remote.etag,
         "size_bytes": fetched.remote.size,
         "source": FLAT_FILE,
         **({"unknown_columns": unknown} if unknown else {}),
@@ -251,13 +253,13 @@ def bars_1m(run: DayRun) -> Outcome:
         try:
             fetched = _fetch(run, Dataset.STOCK_MINUTE)
         except (NotPublishedError, NotEntitledError, MissingKeyError) as error:
-            metadata["no_minute_file"] = str(error)
+            metadata |= {"no_minute_file": str(error), READ_FOR: sorted(tickers)}
         else:
             parsed = parse_minute_aggs(fetched.csv, run.day, tickers)
             rows = parsed.frame.rename({"window_start": "start"})
             rows = with_regular_flag(run.day, rows)
             result = write_file(run, BARS_1M, fetched, parsed._replace(frame=rows))
-            file = _file_metadata(Dataset.STOCK_MINUTE, fetched)
+            file = _file_metadata(Dataset.STOCK_MINUTE, fetched) | {READ_FOR: sorted(tickers)}
             return _bars_outcome(result, rows, followed, file)
     try:
         rows = with_regular_flag(run.day, _rest_bars(run, tickers, "minute"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
+from tracker_dagster.assets.day_files import ETAG, READ_FOR
 from tracker_dagster.ledger.folds import universe_as_of
 from tracker_dagster.resources import MarketData
 from tracker_dagster.schemas.base import Table
@@ -78,12 +79,14 @@ def due_files(
     """The files of sessions that are new or have been replaced, by table and day.
 
     A file that the plan does not include, and whose rows therefore came over REST, is not due.
-    Minutes that were read before a ticker was followed are due again for it.
+    Minutes that were read before a ticker was followed are due again for it, once. So is a file
+    whose rows are there but whose asset was never reported: its run was killed in between, and
+    nobody could tell what is older than it.
 
     Args:
         market: the vendor's clients.
         warehouse: which files were read.
-        instance: how earlier runs did without a file.
+        instance: how earlier runs did without a file, and whom they read minutes for.
         days: sessions to look at, ascending.
         followed: tickers whose minutes must be there of each session in which they traded.
 
@@ -95,10 +98,10 @@ def due_files(
     if not days:
         return due
     wanted = {day for day in days if is_session(day)}
-    lacking = _lacking_minutes(warehouse, days[0], days[-1], followed)
+    lacking = _lacking_minutes(warehouse, instance, days[0], days[-1], followed)
     for dataset, table in DATASETS.items():
         files = warehouse.ingested_files(table, days[0], days[-1])
-        etags = {file.trade_date: file.etag for file in files}
+        etags = {file.trade_date: file.etag for file in files if file.trade_date}
         listed = [
             remote
             for remote in market.flat_files.list(dataset, days[0], days[-1])
@@ -106,6 +109,9 @@ def due_files(
         ]
         changed = {remote.day for remote in listed if etags.get(remote.day) != remote.etag}
         changed -= _days_without_file(instance, table.name, changed - etags.keys())
+        changed |= _unreported(
+            instance, table.name, {day: tag for day, tag in etags.items() if day not in changed}
+        )
         for remote in listed:
             if remote.day in changed:
                 due.append(DueFile(table, remote, is_replaced=remote.day in etags))
@@ -114,10 +120,54 @@ def due_files(
     return due
 
 
+def last_events(
+    instance: dg.DagsterInstance,
+    asset: str,
+    days: Collection[date],
+    event: dg.DagsterEventType = dg.DagsterEventType.ASSET_MATERIALIZATION,
+) -> dict[date, int]:
+    """Storage id of the asset's last event of a kind, by day; ids grow with time."""
+    if not days:
+        return {}
+    found = instance.get_latest_storage_id_by_partition(
+        dg.AssetKey(asset), event, {str(day) for day in days}
+    )
+    return {date.fromisoformat(day): storage_id for day, storage_id in found.items()}
+
+
+def _last_metadata(
+    instance: dg.DagsterInstance, asset: str, days: Collection[date]
+) -> dict[date, Mapping[str, Any]]:
+    """What the asset's last materialisation of each day said."""
+    # By id: a day of refreshes has eighty of them.
+    ids = last_events(instance, asset, days)
+    if not ids:
+        return {}
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), storage_ids=list(ids.values())),
+        limit=len(ids),
+    ).records
+    days_of = {storage_id: day for day, storage_id in ids.items()}
+    return {
+        days_of[record.storage_id]: {
+            name: value.value for name, value in record.asset_materialization.metadata.items()
+        }
+        for record in records
+        if record.asset_materialization is not None
+    }
+
+
 def _lacking_minutes(
-    warehouse: Warehouse, first: date, last: date, tickers: Collection[str]
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    first: date,
+    last: date,
+    tickers: Collection[str],
 ) -> dict[date, tuple[str, ...]]:
-    """Tickers that traded on a session whose minutes are there, and have none themselves."""
+    """Tickers that traded on a session whose minutes are there, and have none themselves.
+
+    One that the session's minutes were already asked for traded outside of every minute of them.
+    """
     if not tickers:
         return {}
     rows = warehouse.query(
@@ -130,7 +180,24 @@ def _lacking_minutes(
         "GROUP BY trade_date",
         [first, last, sorted(tickers)],
     )
-    return {day: tuple(names) for day, names in rows.iter_rows()}
+    absent = dict(rows.iter_rows())
+    said = _last_metadata(instance, BARS_1M.name, absent.keys())
+    lacking = {
+        day: tuple(name for name in names if name not in said.get(day, {}).get(READ_FOR, ()))
+        for day, names in absent.items()
+    }
+    return {day: names for day, names in lacking.items() if names}
+
+
+def _unreported(instance: dg.DagsterInstance, asset: str, etags: Mapping[date, str]) -> set[date]:
+    """Days whose file is in the warehouse, but whose last materialisation is not of this file."""
+    planned = last_events(
+        instance, asset, etags.keys(), dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    )
+    made = last_events(instance, asset, etags.keys())
+    broken_off = {day for day, event in planned.items() if event > made.get(day, 0)}
+    said = _last_metadata(instance, asset, broken_off)
+    return {day for day in broken_off if said.get(day, {}).get(ETAG) != etags[day]}
 
 
 def _days_without_file(
@@ -139,15 +206,5 @@ def _days_without_file(
     flag = _WITHOUT_FILE.get(asset)
     if flag is None or not days:
         return set()
-    records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey(asset), asset_partitions=[str(day) for day in days]
-        ),
-        limit=1000,
-    ).records
-    latest: dict[str, bool] = {}
-    for record in records:  # newest first
-        event = record.asset_materialization
-        if event is not None and event.partition is not None:
-            latest.setdefault(event.partition, flag in event.metadata)
-    return {date.fromisoformat(day) for day, without in latest.items() if without}
+    said = _last_metadata(instance, asset, days)
+    return {day for day, metadata in said.items() if flag in metadata}

@@ -4,7 +4,6 @@ Each decides from the calendar, the clock and stored run records, never from its
 says why it skips. All are off at first.
 """
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +11,8 @@ import dagster as dg
 
 from tracker_dagster.automation import jobs
 from tracker_dagster.automation.alerts import failure_alert
-from tracker_dagster.automation.due_files import due_files, followed_tickers
+from tracker_dagster.automation.due_files import followed_tickers
+from tracker_dagster.automation.due_work import Work, due_work, next_work
 from tracker_dagster.automation.orphans import fail_orphaned_runs
 from tracker_dagster.automation.turnstile import UNFINISHED, busy_with_daily
 from tracker_dagster.resources import (
@@ -39,12 +39,14 @@ from tracker_dagster.trading_calendar import (
     trading_date,
 )
 
-#: Sessions that are looked at for a new or replaced day file.
+#: Sessions that are looked at for a new or replaced day file, and for what follows from them.
 FILE_LOOK_BACK = 6
-#: Runs launched at the most for the same files; a file that cannot be read stays unreadable.
+#: Runs launched at the most for the same work; a file that cannot be read stays unreadable.
 FILE_ATTEMPTS = 3
-#: Run tag that names the files (keys and ETags) a run was launched for.
+#: Run tag that names the work (files by key and ETag, steps by what they rest on) of a run.
 FILES_TAG = "tracker/files"
+#: Jobs that make past sessions too; what they have not come to yet only looks as if it failed.
+_REBUILDING = ("history", "daily", "__ASSET_JOB")
 _OFF = "Off until you turn it on here or with `tracker up --automation`."
 
 
@@ -145,7 +147,8 @@ def market_hours_chains(
     job=jobs.flat_files,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description=f"Ingests day files that are new or that the vendor has replaced. {_OFF}",
+    description="Ingests day files that are new or that the vendor has replaced, and computes what "
+    f"follows from them and has not been. {_OFF}",
 )
 def day_files_published(
     context: dg.SensorEvaluationContext,
@@ -154,32 +157,35 @@ def day_files_published(
     warehouse: WarehouseResource,
     knobs: dg.ResourceParam[Knobs],
 ) -> dg.SensorResult | dg.SkipReason:
-    """One run for each of the last sessions whose files are new, changed or wanted in part."""
-    fail_orphaned_runs(context.instance)
+    """One run at a time: a session looks back on those before it, so they must be done first."""
+    instance = context.instance
+    fail_orphaned_runs(instance)
     try:
         now = clock.now()
         days = last_sessions(last_published_session(now), FILE_LOOK_BACK)
         followed = followed_tickers(warehouse.warehouse, now, knobs.benchmarks)
-        due = due_files(market, warehouse.warehouse, context.instance, days, followed)
+        due = due_work(market, warehouse.warehouse, instance, days, followed)
     except (SourceError, MissingKeyError) as error:
         return dg.SkipReason(f"the vendor's files cannot be listed: {error}")
     if not due:
-        return dg.SkipReason(f"no new or replaced file since {days[0]}")
-    if (active := _active_run(context.instance, "flat_files")) is not None:
+        return dg.SkipReason(f"no new or replaced file since {days[0]}, and nothing left to make")
+    if (active := _active_run(instance, "flat_files")) is not None:
         return dg.SkipReason(f"run {active[:8]} is still reading files")
-    requests = []
-    for day in sorted({file.day for file in due}):
-        names = sorted(file.identity for file in due if file.day == day)
-        identity = hashlib.sha256("|".join(names).encode()).hexdigest()[:16]
-        tags = {FILES_TAG: identity, NOW_TAG: now.isoformat()}
-        attempts = context.instance.get_runs_count(dg.RunsFilter(tags={FILES_TAG: identity}))
-        if attempts < FILE_ATTEMPTS:
-            key = f"{day}@{identity}@{attempts}"
-            requests.append(dg.RunRequest(run_key=key, partition_key=str(day), tags=tags))
-    if not requests:
-        days_due = ", ".join(sorted({str(file.day) for file in due}))
-        return dg.SkipReason(f"{FILE_ATTEMPTS} runs have failed on the files of {days_due}")
-    return dg.SensorResult(run_requests=requests)
+    if not any(work.reads_files for work in due):
+        for job in _REBUILDING:
+            if (active := _active_run(instance, job)) is not None:
+                return dg.SkipReason(f"run {active[:8]} may still make what is missing")
+
+    def attempts(work: Work) -> int:
+        return instance.get_runs_count(dg.RunsFilter(tags={FILES_TAG: work.identity}))
+
+    work = next_work(due, attempts, FILE_ATTEMPTS)
+    if work is None:
+        given_up = "; ".join(f"{work.span}: {', '.join(work.assets)}" for work in due)
+        return dg.SkipReason(f"{FILE_ATTEMPTS} runs have failed on {given_up}")
+    tags = {FILES_TAG: work.identity, NOW_TAG: now.isoformat()}
+    run_key = f"{work.span}@{work.identity}@{attempts(work)}"
+    return dg.SensorResult(run_requests=[work.request(run_key, tags)])
 
 
 @dg.run_failure_sensor(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime
 
 import dagster as dg
 
-from tracker_dagster.automation.due_files import due_files, followed_tickers
-from tracker_dagster.automation.jobs import DAY_FILES, FROM_DAY_FILES
+from tracker_dagster.automation.due_files import followed_tickers
+from tracker_dagster.automation.due_work import Work, due_work, next_work
 from tracker_dagster.automation.turnstile import await_daily_run, daily_lock
 from tracker_dagster.ledger.commands import sync_universe
 from tracker_dagster.operations.choice import Choice, UsageError
-from tracker_dagster.operations.runs import RunReport
 from tracker_dagster.operations.workplace import Workplace
 from tracker_dagster.resources import MissingKeyError
 from tracker_dagster.seed_files import seed_file
@@ -55,35 +55,52 @@ def session_of(day: date | None, now: datetime) -> date:
     return day
 
 
-def catch_up(place: Workplace, now: datetime, sessions: int) -> RunReport | None:
-    """Ingest the day files of the last published sessions that are new or were replaced.
+def catch_up(place: Workplace, now: datetime, sessions: int) -> bool:
+    """Make what is due of the last published sessions: day files, and what follows from them.
 
-    Minute files are read again for tickers that have been enabled since.
+    Files that are new or were replaced are read; minute files also for tickers that have been
+    enabled since. What follows from files is computed where a step failed, was killed, did not
+    exist yet, or looks back over a session that has been made again. Most often that is one run.
 
-    At most one run. Files that cannot be had are reported, and the day's decisions say what they
-    lacked.
+    Each piece of work is tried once. What cannot be had is reported, and the day's decisions say
+    what they lacked.
+
+    Returns:
+        False when a run failed and left something undone.
     """
     days = last_sessions(last_published_session(now), sessions)
-    try:
-        followed = followed_tickers(place.warehouse, now, place.settings.benchmarks)
-        due = due_files(place.market, place.warehouse, place.instance, days, followed)
-    except (SourceError, MissingKeyError) as error:
-        place.console.print(f"[yellow]day files are left out:[/] {error}", highlight=False)
-        return None
-    if not due:
+    tried: Counter[str] = Counter()
+    succeeded = True
+
+    def due() -> list[Work] | None:
+        try:
+            followed = followed_tickers(place.warehouse, now, place.settings.benchmarks)
+            return due_work(place.market, place.warehouse, place.instance, days, followed)
+        except (SourceError, MissingKeyError) as error:
+            place.console.print(f"[yellow]day files are left out:[/] {error}", highlight=False)
+            return None
+
+    found = due()
+    if found == []:
         place.console.print(f"day files: the last {len(days)} published sessions are all there")
-        return None
-    first, last = min(file.day for file in due), max(file.day for file in due)
-    tables = {file.table.name for file in due}
-    span = f"{first}" if first == last else f"{first} … {last}"
-    return place.run(
-        f"flat_files {span}",
-        "flat_files",
-        first=first,
-        last=last,
-        assets=["universe", *(name for name in DAY_FILES if name in tables), *FROM_DAY_FILES],
-        now=now,
-    )
+    # Each session could fail in a range, alone, and be looked back over: more rounds than that
+    # would be a vendor whose files change from one listing to the next.
+    for _ in range(3 * len(days)):
+        work = next_work(found or [], lambda work: tried[work.identity], limit=1)
+        if work is None:
+            break
+        tried[work.identity] += 1
+        report = place.run(
+            f"flat_files {work.span}",
+            "flat_files",
+            first=work.days[0],
+            last=work.days[-1],
+            assets=["universe", *work.assets],
+            now=now,
+        )
+        succeeded = succeeded and report.success
+        found = due()
+    return succeeded if found is None else not found
 
 
 def daily(
@@ -120,7 +137,7 @@ def daily(
         now = place.now()
         session = session_of(day, now)
         place.console.print(sync(place, now), highlight=False)
-        caught_up = catch_up(place, now, history or place.settings.history_sessions)
+        is_caught_up = catch_up(place, now, history or place.settings.history_sessions)
         assets = job_assets(place.definitions, "daily")
         # The schedule may have started one while the files were read.
         if await_daily_run(place.instance, wait=wait, on_wait=waiting):
@@ -134,8 +151,9 @@ def daily(
         )
     if not report.success:
         raise place.failed(f"the daily run of {session} failed")
-    if caught_up is not None and not caught_up.success:
+    if not is_caught_up:
         place.console.print(
-            "[yellow]some day files are missing; the summary says what was lacking[/]"
+            "[yellow]some day files, or what follows from them, are missing; "
+            "the summary says what was lacking[/]"
         )
     return session
