@@ -38,7 +38,7 @@ from tracker_dagster.analytics.pricing.vector_math import (
 
 # Compiled code is cached by the text of this file, with the numbers of american_scheme in it.
 # Whoever changes those numbers changes this one too; the tests of the twins tell.
-_SCHEME_EDITION = 4
+_SCHEME_EDITION = 5
 _SCHEME = scheme()
 _ROOTS = _SCHEME.roots
 _LAG_ROOTS, _LAG_WEIGHTS = _SCHEME.lag_roots, _SCHEME.lag_weights

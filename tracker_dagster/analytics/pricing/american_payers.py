@@ -8,7 +8,8 @@ exercise can pay:
   and from then on is a put on a share without dividends.
 * A call without a yield pays only just before an ex-date, and only if the dividend is more than
   the interest on the strike to the next ex-date, or to expiry (Hull, Options, Futures, and Other
-  Derivatives, 5th ed., 12.13): where no dividend is, it is a European call.
+  Derivatives, 5th ed., 12.13): where no dividend is, it is a European call, where one is, there
+  is a formula (`american_ex_date`).
 * Everything else is put on the grid.
 """
 
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracker_dagster.analytics.pricing.american_ex_date import ex_date_premiums
 from tracker_dagster.analytics.pricing.american_grid import free_differences
 from tracker_dagster.analytics.pricing.american_premiums import (
     COARSE_STEP,
@@ -107,18 +109,20 @@ class Payers(NamedTuple):
         return Terms(np.exp(self.log_spot), ones, ones, self.rate, self.dividend, self.is_call)
 
     @property
-    def _is_integral(self) -> np.ndarray:
-        return ~self.is_call & self._waits_for_last_ex_date & (self.rate >= 0.0)
+    def _has_formula(self) -> np.ndarray:
+        """Where the premium is an integral or a formula, not a grid's."""
+        once = (self._pays_before_ex_date.sum(axis=1) == 1) & (self.dividend <= 0.0)
+        return np.where(self.is_call, once, self._waits_for_last_ex_date) & (self.rate >= 0.0)
 
     @property
     def tolerance(self) -> np.ndarray:
         """How far above its least a value is still the same: premiums are not known better."""
-        return np.where(self._is_integral, FINE_TOLERANCE, COARSE_TOLERANCE)
+        return np.where(self._has_formula, FINE_TOLERANCE, COARSE_TOLERANCE)
 
     @property
     def fineness(self) -> np.ndarray:
         """The relative step that difference quotients of the premium take."""
-        return np.where(self._is_integral, FINE_STEP, COARSE_STEP)
+        return np.where(self._has_formula, FINE_STEP, COARSE_STEP)
 
     @property
     def _worth(self) -> np.ndarray:
@@ -204,12 +208,18 @@ class Payers(NamedTuple):
         if rows.size:
             columns = (self.log_spot, self.rate, self.dividend, deviation, last)
             result.put(rows, models.put_premiums(*(column[rows] for column in columns)))
-        far = self._is_out_of_reach(deviation)
-        on_grid = moving & np.where(self.is_call, ~far, ~self._waits_for_last_ex_date)
-        for rows, is_call, some in self._alike(on_grid):
+        reached = moving & ~(self.is_call & self._is_out_of_reach(deviation))
+        for rows, is_call, some in self._alike(reached & ~self._has_formula):
             found = some._differences(models, deviation[rows], is_call)
             for whole, part in zip(result, found, strict=False):
                 whole[rows] += part
+        for rows, _, some in self._alike(reached & self._has_formula & self.is_call):
+            log_spot, rate, dividend, _, _, times, amounts = some
+            found = ex_date_premiums(
+                log_spot, rate, dividend, deviation[rows], times[:, 0], amounts[:, 0]
+            )
+            for whole, part in zip(result, found, strict=False):
+                whole[rows] = part
         for rows, is_call, some in self._alike(twofold):
             log_spot, rate, dividend, _, _, times, amounts = some
             found = free_differences(

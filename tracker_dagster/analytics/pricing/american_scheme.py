@@ -39,7 +39,7 @@ DELAYED_POINTS = 16
 #: Newton steps towards the approximation from which the boundary starts.
 START_STEPS = 3
 #: Times the boundary's equation is applied.
-EQUATION_STEPS = 2
+EQUATION_STEPS = 3
 #: Drift over deviation up to which equation A alone is used, and from which B alone.
 CALM_DRIFT, STRONG_DRIFT = 0.6, 1.2
 #: Largest change of the boundary's logarithm in a Newton step.
