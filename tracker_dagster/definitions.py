@@ -26,6 +26,7 @@ from tracker_dagster.assets import (
     surface,
     universe,
     vendor_greeks,
+    vendor_open_interest,
     volatility_series,
 )
 from tracker_dagster.automation import housekeeping, jobs, schedules, sensors
@@ -56,6 +57,7 @@ def build_defs(
                     forwards,
                     option_greeks,
                     vendor_greeks,
+                    vendor_open_interest,
                     surface,
                     exposure,
                     picks,

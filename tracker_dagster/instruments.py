@@ -71,6 +71,16 @@ def underlying_of_root(root: str) -> str:
     return INDEX_ROOTS.get(base) or CLASS_SHARE_ROOTS.get(base) or base
 
 
+def roots_of_underlying(underlying: str) -> list[str]:
+    """Option roots of a stock, a fund or an index, without those of adjusted contracts; sorted.
+
+    >>> roots_of_underlying("SPX"), roots_of_underlying("BRK.B")
+    (['SPX', 'SPXW'], ['BRKB'])
+    """
+    known = {**INDEX_ROOTS, **CLASS_SHARE_ROOTS}
+    return sorted(root for root, of in known.items() if of == underlying) or [underlying]
+
+
 def parse_option_symbol(symbol: str) -> OptionSymbol:
     """Read ``O:AAPL261120C00150000`` or the same without its prefix.
 

@@ -185,6 +185,7 @@ class Knobs:
     vix_futures_csv: Path | None
     refresh_run_days: int
     vendor_greeks: bool
+    vendor_open_interest: bool
     run_dir: Path
 
     @classmethod
@@ -202,6 +203,7 @@ class Knobs:
             vix_futures_csv=settings.vix_futures_csv,
             refresh_run_days=settings.refresh_run_days,
             vendor_greeks=settings.vendor_greeks,
+            vendor_open_interest=settings.vendor_open_interest,
             run_dir=settings.run_dir,
         )
 

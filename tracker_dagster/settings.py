@@ -139,6 +139,10 @@ class Settings(BaseSettings):
         default=False,
         description="also fetch the vendor's own end-of-day Greeks, to compare ours with them",
     )
+    vendor_open_interest: bool = Field(
+        default=False,
+        description="also fetch the vendor's history of open interest, to compare captures with it",
+    )
 
     @field_validator("sim_url", "massive_rest_url", "massive_s3_url")
     @classmethod

@@ -32,11 +32,11 @@ from tracker_dagster.warehouse import Write
 LEAST_COVERAGE = 0.5
 #: Share of the gross gamma by which repricing without early exercise may differ from the sum.
 REPRICING_TOLERANCE = 0.02
-#: Why a day has no rows. The vendor's snapshot has no history: it shows the newest figure,
+#: Why a day has no rows. The vendor's chain snapshot has no history: it shows the newest figure,
 #: whatever date it is asked for.
 NOT_CAPTURED = (
-    "no valued chain was captured on the day, and open interest is known from captures alone: "
-    "the vendor shows its newest figure whatever date is asked for"
+    "no valued chain was captured on the day, and open interest is taken from captures alone: "
+    "a chain that is asked for later shows the newest figure, whatever date is asked for"
 )
 
 

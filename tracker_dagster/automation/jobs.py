@@ -25,6 +25,7 @@ FROM_DAY_FILES = (
     "vix_term_structure",
     "option_bars_1m",
     "vendor_greeks",
+    "vendor_open_interest",
 )
 #: What follows from captured chains.
 FROM_CHAINS = (

@@ -17,6 +17,7 @@ from tracker_dagster.schemas import (
     surface,
     system,
     vendor_greeks,
+    vendor_open_interest,
     volatility,
     volatility_series,
 )
@@ -40,6 +41,7 @@ TABLES: Mapping[str, Table] = _by_name(
     captured.TABLES,
     volatility.TABLES,
     vendor_greeks.TABLES,
+    vendor_open_interest.TABLES,
     surface.TABLES,
     exposure.TABLES,
     volatility_series.TABLES,

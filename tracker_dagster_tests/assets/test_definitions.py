@@ -66,6 +66,7 @@ summary: contract_health market_last model_compares openings positions promotion
 treasury_yields: massive_rest_api
 universe: ledger
 vendor_greeks: massive_rest_api option_greeks universe
+vendor_open_interest: massive_rest_api option_chain universe
 vix_futures_settlements:
 vix_term_structure: index_bars vix_futures_settlements
 weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs

@@ -1,8 +1,9 @@
-"""The simulated end-of-day Greeks: which rows there are, and that they follow from the inputs."""
+"""The simulated end-of-day Greeks and open interest: which rows there are, and what made them."""
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from statistics import NormalDist
 from typing import Any
 
@@ -15,8 +16,10 @@ DAY = "2026-11-18"
 GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
 
 
-def rows(sim: MarketSim, http: requests.Session, **query: Any) -> list[dict[str, Any]]:
-    url: str | None = f"{sim.url}/options/v1/analytics"
+def rows(
+    sim: MarketSim, http: requests.Session, path: str = "analytics", **query: Any
+) -> list[dict[str, Any]]:
+    url: str | None = f"{sim.url}/options/v1/{path}"
     found = []
     while url:
         body = http.get(url, params=query).json()
@@ -67,3 +70,44 @@ def test_filters_and_what_is_not_out_yet(sim: MarketSim, http: requests.Session)
     assert rows(sim, http, underlying_ticker="AAPL", date="2026-11-19") == []
     assert rows(sim, http, underlying_ticker="AAPL", date="2026-11-15") == []
     assert http.get(f"{sim.url}/options/v1/analytics?underlying_ticker=AAPL").status_code == 400
+
+
+def test_open_interest_of_a_session_is_what_the_next_ones_chain_shows(
+    sim: MarketSim, http: requests.Session
+) -> None:
+    found = rows(sim, http, "open-interest", root="SPXW", date=DAY, limit=50)
+    assert {row["root"] for row in found} == {"SPXW"}
+    assert {row["underlying_ticker"] for row in found} == {"SPX"}
+    url: str | None = f"{sim.url}/v3/snapshot/options/I:SPX"
+    query: dict[str, Any] = {"limit": 250}
+    shown = {}
+    while url:
+        body = http.get(url, params=query).json()
+        shown |= {row["details"]["ticker"]: row["open_interest"] for row in body["results"]}
+        url, query = body.get("next_url"), {}
+    told = {row["ticker"]: row["open_interest"] for row in found}
+    both = told.keys() & shown.keys()
+    assert len(both) > 50
+    assert {name: told[name] for name in both} == {name: shown[name] for name in both}
+    # Those that expired on the day are told of, too.
+    assert told.keys() - shown.keys() == {
+        row["ticker"] for row in found if row["expiration_date"] == DAY
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "newest"),
+    [
+        ("2026-11-19T06:59:00-05:00", "2026-11-17"),
+        ("2026-11-19T07:00:00-05:00", "2026-11-18"),
+        ("2026-11-21T12:00:00-05:00", "2026-11-19"),  # a Saturday: Friday's come on Monday
+        ("2026-11-23T08:00:00-05:00", "2026-11-20"),
+    ],
+)
+def test_open_interest_comes_on_the_next_sessions_morning(
+    http: requests.Session, now: str, newest: str
+) -> None:
+    with MarketSim(tickers=["AAPL", "SPY"], now=datetime.fromisoformat(now)) as market:
+        span = {"date.gte": "2026-11-16", "root": "AAPL"}
+        days = {row["date"] for row in rows(market, http, "open-interest", **span, limit=5000)}
+    assert max(days) == newest

@@ -11,6 +11,7 @@ from tracker_dagster.analytics.gamma_exposure.flip import (
     net_gamma,
 )
 from tracker_dagster.analytics.gamma_exposure.interest import (
+    contradicted,
     interest_changes,
     not_renewed,
     unsteady,
@@ -28,6 +29,7 @@ __all__ = [
     "GammaFlip",
     "book_of",
     "chain_book",
+    "contradicted",
     "gamma_by_expiry",
     "gamma_by_strike",
     "gamma_exposure",

@@ -1,4 +1,4 @@
-"""Whether captured open interest is what it should be: one figure a session, a new one the next."""
+"""Whether open interest is what it should be: one figure a session, the same from every source."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import polars as pl
 
 #: Contracts that two sessions must have in common before equal figures mean an old answer.
 ENOUGH_TO_TELL = 50
+#: Share of an underlying's contracts whose figures may differ between two sources.
+TOLERANCE = 0.01
 
 
 def interest_changes(captures: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -48,3 +50,14 @@ def not_renewed(since_last_session: pl.DataFrame) -> dict[str, int]:
         (pl.col("changed_count") == 0) & (pl.col("compared_count") >= ENOUGH_TO_TELL)
     )
     return dict(same.select("underlying", "compared_count").iter_rows())
+
+
+def contradicted(between_sources: pl.DataFrame) -> dict[str, str]:
+    """Underlyings of which more contracts differ between two sources than may, and how many do.
+
+    Both tell of the same session, whose figures are fixed.
+    """
+    share = pl.col("changed_count") / pl.col("compared_count")
+    rows = between_sources.filter(share > TOLERANCE)
+    columns = rows.select("underlying", "changed_count", "compared_count")
+    return {name: f"{changed} of {compared}" for name, changed, compared in columns.iter_rows()}

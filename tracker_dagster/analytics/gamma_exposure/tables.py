@@ -77,9 +77,7 @@ def gamma_exposure(contracts: pl.DataFrame) -> pl.DataFrame:
         .join(pl.DataFrame(flips, schema=schema), on=CHAIN, how="left")
         .with_columns(
             pl.col("contracts_count", "counted_count", "expiries_count").fill_null(0),
-            reason=pl.when(pl.col("contracts_count").is_null())
-            .then("nothing")
-            .otherwise("reason"),
+            reason=pl.when(pl.col("contracts_count").is_null()).then("nothing").otherwise("reason"),
             naive_sign=pl.when(plausible).then(pl.lit("plausible")).otherwise(pl.lit("doubtful")),
             flip_distance=pl.col("gamma_flip") / pl.col("spot") - 1,
             flip_reason=pl.when(pl.col("gamma_flip").is_null()).then(

@@ -33,6 +33,7 @@ _ROUTES: tuple[tuple[str, Handler], ...] = (
     ("/v3/snapshot/options/{underlying}", options.chain_snapshot),
     ("/v3/snapshot/options/{underlying}/{contract}", options.contract_snapshot),
     ("/options/v1/analytics", analytics.option_analytics),
+    ("/options/v1/open-interest", analytics.open_interest),
     ("/v3/snapshot", universal.universal),
     ("/v3/snapshot/indices", snapshots.indices),
     ("/v2/snapshot/locale/us/markets/stocks/tickers", snapshots.stocks),

@@ -227,6 +227,12 @@ OPTION_ANALYTICS: Layout = (
     Field("risk_free_rate", number),
 )
 
+OPTION_OPEN_INTEREST: Layout = (
+    Field("symbol", text, "ticker", required=True),
+    Field("date", day, required=True),
+    Field("open_interest", integer),
+)
+
 HOLIDAYS: Layout = (
     Field("date", day, required=True),
     Field("exchange", text, required=True),

@@ -1,10 +1,15 @@
-"""Open interest between captures: steady within a session, renewed by the next."""
+"""Open interest between captures and sources: steady in a session, renewed by the next."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from tracker_dagster.analytics.gamma_exposure import interest_changes, not_renewed, unsteady
+from tracker_dagster.analytics.gamma_exposure import (
+    contradicted,
+    interest_changes,
+    not_renewed,
+    unsteady,
+)
 
 
 def capture(figures: dict[str, int | None], underlying: str = "AAPL") -> pl.DataFrame:
@@ -40,3 +45,12 @@ def test_figures_that_are_all_the_last_sessions_were_not_renewed() -> None:
     # A handful of contracts may well stand still.
     few = dict(list(old.items())[:49])
     assert not_renewed(interest_changes(capture(few), capture(few))) == {}
+
+
+def test_two_sources_of_one_session_may_differ_in_one_contract_of_a_hundred() -> None:
+    captured = capture({f"s{n}": n for n in range(200)})
+    for differing, told in ((0, {}), (2, {}), (3, {"AAPL": "3 of 200"})):
+        theirs = capture({f"s{n}": n + (n < differing) for n in range(300)})
+        assert contradicted(interest_changes(captured, theirs)) == told
+    # A contract that only one of them has contradicts nothing.
+    assert contradicted(interest_changes(captured, capture({"other": 5}))) == {}

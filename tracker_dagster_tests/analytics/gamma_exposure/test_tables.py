@@ -220,7 +220,7 @@ def test_a_chain_that_nobody_holds_has_a_row_that_says_so() -> None:
 
 
 def test_what_is_exercised_at_once_counts_with_no_gamma() -> None:
-    # An American put this deep is worth its exercise: no volatility, but a delta of -1 all the same.
+    # An American put this deep is worth its exercise: no volatility, yet a delta of -1.
     exercised = {"status": "IMMEDIATE_EXERCISE", "implied_volatility": None, "gamma": 0.0}
     rows = contracts([call(100, 50), put(95, 200), put(180, 1000, **(exercised | {"delta": -1.0}))])
     without = whole(rows.filter(pl.col("strike") < 180))

@@ -1,4 +1,4 @@
-"""The vendor's end-of-day Greeks: flat or nested rows, and answers that must not pass as empty."""
+"""The vendor's end-of-day Greeks and open interest, and answers that must not pass as empty."""
 
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qs, urlsplit
@@ -7,7 +7,7 @@ import pytest
 
 from tracker_dagster.marketsim import MarketSim
 from tracker_dagster.sources.errors import MalformedResponseError, NotEntitledError
-from tracker_dagster.sources.massive.analytics import option_analytics
+from tracker_dagster.sources.massive.analytics import option_analytics, option_open_interest
 from tracker_dagster_tests.sources.scripted_server import reply_json
 
 DAY = date(2026, 6, 2)
@@ -26,6 +26,9 @@ UNPRICED = {
     **dict.fromkeys([*GREEKS, "implied_volatility"]),
     "ticker": "O:X260605C00001000",
 }
+
+
+HELD = {"ticker": "O:SPXW260605P06000000", "root": "SPXW", "date": "2026-06-02"}
 
 
 def answer(*rows):
@@ -82,3 +85,38 @@ def test_the_simulated_market_speaks_it(massive):
         pytest.raises(NotEntitledError),
     ):
         option_analytics(massive(sim.url), ["AAPL"], DAY)
+
+
+def test_open_interest_is_asked_for_by_root_and_day(serve, massive):
+    server = serve(answer({**HELD, "open_interest": 1200}, {**HELD, "open_interest": None}))
+    frame = option_open_interest(massive(server.url), ["SPXW", "SPX"], DAY)
+    assert frame.select("symbol", "date", "open_interest").rows() == [
+        (HELD["ticker"], DAY, 1200),
+        (HELD["ticker"], DAY, None),
+    ]
+    asked = parse_qs(urlsplit(server.paths[0]).query)
+    assert (asked["root.any_of"], asked["date"]) == (["SPX,SPXW"], ["2026-06-02"])
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        # What a date that is ignored would give: the newest figure, for a past day.
+        ({**HELD, "date": "2026-06-03", "open_interest": 5}, "another day"),
+        ({**HELD, "oi": 5}, "date, oi, root, ticker"),
+    ],
+)
+def test_open_interest_that_cannot_be_meant_is_refused(serve, massive, row, told):
+    with pytest.raises(MalformedResponseError, match=told):
+        option_open_interest(massive(serve(answer(row)).url), ["SPXW"], DAY)
+
+
+def test_the_simulated_market_tells_open_interest(massive):
+    now = datetime(2026, 6, 3, 19, 50, tzinfo=UTC)
+    with MarketSim(tickers=["AAPL", "SPY"], now=now) as sim:
+        frame = option_open_interest(massive(sim.url), ["AAPL", "SPX", "SPXW"], DAY)
+        listed = massive(sim.url).option_contracts("AAPL", as_of=DAY)
+    shares = frame["symbol"].str.starts_with("O:AAPL")
+    plain = listed.filter(listed["symbol"].str.contains("^O:AAPL[0-9]{6}[CP]"))
+    assert set(frame.filter(shares)["symbol"]) == set(plain["symbol"])
+    assert set(frame.filter(~shares)["symbol"].str.extract("O:([A-Z]+)")) == {"SPX", "SPXW"}
