@@ -45,9 +45,10 @@ def test_a_daily_by_hand_is_refused_while_a_scheduled_one_runs(place):
             daily(place, Choice(), wait=False)
 
 
-def test_the_queue_lets_one_daily_out_at_a_time():
+@pytest.mark.parametrize("lane", ["daily", "flat_files"])
+def test_the_queue_lets_one_run_of_a_lane_out_at_a_time(lane):
     limits = yaml.safe_load(dagster_yaml())["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert {"key": "tracker/lane", "value": "daily", "limit": 1} in limits
+    assert {"key": "tracker/lane", "value": lane, "limit": 1} in limits
 
 
 class QuickWorkplace(Workplace):
