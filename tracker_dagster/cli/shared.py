@@ -32,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+#: Columns of tables when nobody looks at them: in a file or a pipe no name may be cut.
+WIDE = 140
+if not console.is_terminal:
+    console.width = max(console.width, WIDE)
 problems = Console(stderr=True)
 
 
