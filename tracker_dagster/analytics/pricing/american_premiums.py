@@ -14,7 +14,7 @@ from tracker_dagster.analytics.pricing.european_arrays import Terms
 #: Below this deviation a contract is worth what it is without any.
 SMALLEST_DEVIATION = 1e-9
 #: Relative steps of difference quotients. Values from a grid are smooth over longer ones only.
-FINE_STEP, COARSE_STEP = 2.0**-18, 2.0**-9
+FINE_STEP, COARSE_STEP = 2.0**-18, 2.0**-7
 #: Accuracy of premiums, in strikes: of integrals, and of a grid's.
 FINE_TOLERANCE, COARSE_TOLERANCE = 1e-6, 2e-5
 
