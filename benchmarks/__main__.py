@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import (
+    american_pricing,
     commands,
     iv_percentile,
     option_day,
@@ -61,7 +62,8 @@ def _figures(
     originals = Originals.made(5 if year else 1)
     groups: dict[str, Callable[[], Iterator[Figure]]] = {
         "loading": commands.loading,
-        "pricing": option_pricing.pricing,
+        "pricing": option_pricing.european,
+        "american": american_pricing.american,
         "daily": lambda: commands.daily(home),
         "one-day": lambda: option_day.one_day(originals, home),
         "asset": lambda: through_dagster.one_day(originals, home),

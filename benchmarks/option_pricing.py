@@ -141,11 +141,6 @@ class Book:
         return float(np.nanmax(np.abs(self.worth(volatility) - self.prices) / self.spot))
 
 
-def pricing() -> Iterator[Figure]:
-    """Every figure of the pricing package."""
-    yield from european()
-
-
 def european() -> Iterator[Figure]:
     """European volatility and five Greeks in one call, against two libraries' two calls."""
     book = Book.random()
