@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tracker_dagster.analytics.dividends import CORPORATE_ACTIONS, INDEX, cash_dividends
+from tracker_dagster.analytics.dividends import CORPORATE_ACTIONS, cash_dividends
 from tracker_dagster.analytics.forwards import ON_FUTURES, THEORY
 from tracker_dagster.analytics.pricing import (
     CashDividends,
@@ -124,13 +124,19 @@ def _given_reasons(frame: pl.DataFrame, forward: np.ndarray) -> np.ndarray:
     status = np.full(frame.height, Status.OK, np.int8)
     if "problem" in frame.columns:
         codes = {member.name: int(member) for member in Status}
-        given = frame["problem"].replace_strict(codes, default=Status.OK, return_dtype=pl.Int8)
+        given = frame["problem"].replace_strict(codes, return_dtype=pl.Int8)
         status = given.fill_null(Status.OK).to_numpy().copy()
-    by_theory = np.isfinite(forward) & (frame["forward_source"] == THEORY).to_numpy()
-    # An index pays no dividends itself; what its members pay is in parity's forward alone.
-    known = frame["dividend_source"].is_in([CORPORATE_ACTIONS, INDEX]).fill_null(False).to_numpy()
+    # An expired contract needs no forward: what is wrong with it is its age.
+    by_theory = (
+        np.isfinite(forward)
+        & (status == Status.OK)
+        & (frame["forward_source"] == THEORY).to_numpy()
+        & (frame["years"].fill_null(0.0) > 0).to_numpy()
+    )
+    # Of an index only parity's forward knows what its members pay.
+    known = (frame["dividend_source"] == CORPORATE_ACTIONS).fill_null(value=False).to_numpy()
     on_future = frame["underlying"].is_in(sorted(ON_FUTURES)).to_numpy()
-    status[by_theory & ~known & (status == Status.OK)] = Status.NO_DIVIDENDS
+    status[by_theory & ~known] = Status.NO_DIVIDENDS
     status[by_theory & on_future] = Status.NO_FORWARD
     status[~frame["is_standard"].to_numpy()] = Status.ADJUSTED
     return status

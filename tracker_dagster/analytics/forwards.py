@@ -19,7 +19,11 @@ from tracker_dagster.analytics.parity import (
 from tracker_dagster.analytics.pricing.dividends import escrow
 from tracker_dagster.analytics.pricing.expiry import years_column
 from tracker_dagster.analytics.rates import Curve, rates_for
-from tracker_dagster.instruments import exercise_style_column, settlement_column
+from tracker_dagster.instruments import (
+    INDEX_ROOTS,
+    exercise_style_column,
+    settlement_column,
+)
 
 Floats = NDArray[np.float64]
 
@@ -74,6 +78,36 @@ def implied_forwards(
     pairs = _pairs(standard, expiries, dividends)
     agreement = parity_forwards(pairs, backend=backend)
     return _chosen(expiries, pairs, agreement, curve)
+
+
+def index_forwards_of_trades(
+    contracts: pl.DataFrame, moment: datetime, curve: Curve | None
+) -> pl.DataFrame:
+    """`implied_forwards` of European index options from their last trades of a day.
+
+    Nothing else says what an index's members pay. Calls and puts did not trade at one moment, so
+    single pairs scatter by what the index moved between; ten of them around the money, and the
+    rule on their standard error, make a forward of it or none.
+
+    Args:
+        contracts: of a day file: ``underlying``, ``root``, ``expiry``, ``right``, ``strike``,
+            ``style``, ``is_standard``, ``price``, ``spot``, ``available_at``.
+        moment: the close.
+        curve: zero rates.
+    """
+    traded = contracts.filter(
+        pl.col("underlying").is_in(sorted(set(INDEX_ROOTS.values())))
+        & (pl.col("style") == "european")
+        & pl.col("price").is_not_null()
+    ).with_columns(
+        bid=pl.col("price"),
+        ask=pl.col("price"),
+        quote_status=pl.lit("OK"),
+        exercise_style=pl.col("style"),
+        spot_at=pl.lit(moment),
+    )
+    none = pl.DataFrame(schema={"underlying": pl.String, "years": pl.Float64, "amount": pl.Float64})
+    return implied_forwards(traded, moment, curve, none)
 
 
 def _expiries(

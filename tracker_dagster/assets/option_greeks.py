@@ -89,11 +89,14 @@ def value(run: DayRun, priced: Priced) -> pl.DataFrame:
     """Rows of the table for a unit."""
     # Imported here: it brings scipy and numba, and most processes value nothing.
     from tracker_dagster.analytics.contract_greeks import value_contracts
+    from tracker_dagster.analytics.forwards import index_forwards_of_trades
 
     underlyings = priced.contracts["underlying"].unique().to_list()
     dividends, sources = dividends_on(run, priced.moment, underlyings)
-    forwards = None
-    if priced.unit["basis"] == SNAPSHOT:
+    curve = curve_on(run, priced.moment)
+    if priced.unit["basis"] == DAY_FILE:
+        forwards = index_forwards_of_trades(priced.contracts, priced.moment, curve)
+    else:
         forwards = run.warehouse.read(
             IMPLIED_FORWARDS,
             first=run.day,
@@ -104,7 +107,7 @@ def value(run: DayRun, priced: Priced) -> pl.DataFrame:
     rows = value_contracts(
         priced.contracts,
         priced.moment,
-        curve_on(run, priced.moment),
+        curve,
         dividends,
         forwards,
         dividend_sources=sources,

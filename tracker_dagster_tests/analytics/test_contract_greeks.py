@@ -227,10 +227,20 @@ def test_unknown_dividends_are_not_taken_for_none_unless_parity_has_them():
     assert quoted["dividends_value"].to_list() == [0.0, None]
 
 
-def test_an_index_needs_no_dividends_of_its_own():
-    frame = valued(contract(), sources={"SPX": "index"})
-    assert frame["status"].to_list() == ["OK"]
-    assert frame["dividends_value"].to_list() == [None]
+def test_what_the_members_of_an_index_pay_is_known_from_parity_alone():
+    rows = [contract(), contract(expiry=NOW.date(), root="SPX")]
+    assert valued(*rows, sources={"SPX": "index"})["status"].to_list() == [
+        "NO_DIVIDENDS",
+        "EXPIRED",
+    ]
+    frame = valued(*rows, sources={"SPX": "index"}, forwards=parity("SPX", "PM", 0.013))
+    assert frame["status"].to_list() == ["OK", "EXPIRED"]
+    assert frame["dividends_value"].to_list() == [None, None]
+
+
+def test_a_reason_that_nobody_knows_is_an_error_and_not_a_valuation():
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        valued(contract(problem="NO_QUOTES"))
 
 
 def test_deltas_past_one_are_kept_where_the_forward_is_dear():

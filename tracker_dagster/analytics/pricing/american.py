@@ -36,6 +36,8 @@ from tracker_dagster.analytics.pricing.european_arrays import DAYS_PER_YEAR, Ter
 from tracker_dagster.analytics.pricing.status import Status
 from tracker_dagster.analytics.pricing.threads import run_sliced
 
+#: What the step in the rate is a share of at the least.
+LEAST_RATE = 1e-3
 #: Rows at a time: their temporaries stay in a core's cache.
 SLICE_ROWS = 8192
 
@@ -118,7 +120,7 @@ class _Part(NamedTuple):
         terms = Terms(*(column[rows] for column in terms))
         payers = Payers.of(terms, dividends, rows)
         # The grid takes contracts of one kind at a time.
-        order = np.argsort(payers.kind, kind="stable")
+        order = np.argsort(payers.kind(np.zeros(len(rows))), kind="stable")
         rows, terms = rows[order], Terms(*(column[order] for column in terms))
         return cls(rows, terms, payers.at(order), set_aside.value[rows], set_aside.slope[rows])
 
@@ -259,8 +261,11 @@ def _added_greeks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What early exercise adds to the Greeks, shape (5, n), and where it is best now."""
     deviation = volatility * np.sqrt(terms.years)
-    share = contracts.fineness
-    rate_step = share * np.maximum(np.abs(contracts.rate), np.abs(contracts.dividend))
+    share = contracts.fineness(deviation)
+    # Where nothing is earned on either side a share of it would be no step at all.
+    rate_step = share * np.maximum(
+        np.maximum(np.abs(contracts.rate), np.abs(contracts.dividend)), LEAST_RATE
+    )
     premiums = contracts.premiums(models, deviation)
     value, unit = premiums.value, contracts.unit
     of_deviation = contracts.premiums(models, deviation * (1.0 + share)).value
