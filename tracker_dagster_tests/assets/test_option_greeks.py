@@ -78,7 +78,9 @@ def test_the_sources_of_every_input_are_named(valued):
     assert set(rows["rate_source"]) == {"treasury 2026-06-02"}
     assert set(rows["spot_source"]) == {"option_chain"}
     assert set(rows["dividend_source"]) == {"corporate_actions", "index"}
-    assert set(rows["forward_source"]) == {"parity", "theory"}
+    by_index = rows.filter(pl.col("dividend_source") == "index")
+    assert set(by_index["forward_source"]) == {"parity"}
+    assert by_index["dividends_value"].null_count() == by_index.height
     assert set(rows.filter(pl.col("underlying") == "AAPL")["style"]) == {"american"}
     assert set(rows.filter(pl.col("underlying") == "SPX")["style"]) == {"european"}
 
@@ -97,7 +99,9 @@ def test_day_files_are_valued_at_the_close_and_known_the_next_morning(valued):
     assert set(apple["spot"]) == {closes["AAPL"]}
     expiring = rows.filter(pl.col("expiry") == DAY)
     assert set(expiring["status"]) <= {"EXPIRED", "ADJUSTED"}
-    assert set(rows.filter(pl.col("underlying") == "VIX")["status"]) <= {"NO_FORWARD", "EXPIRED"}
+    indices = rows.filter((pl.col("dividend_source") == "index") & (pl.col("status") == "OK"))
+    assert indices.height > 100
+    assert set(indices["forward_source"]) == {"parity"}, "theory knows of no index's dividends"
     as_of = {"as_of": day_file_available_at(DAY) - timedelta(seconds=1)}
     from tracker_dagster.schemas.registry import TABLES
 
