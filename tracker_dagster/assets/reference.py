@@ -31,7 +31,7 @@ from tracker_dagster.schemas.reference import (
     REFERENCE_COLLECTIONS,
 )
 from tracker_dagster.sources.earnings_csv import read_earnings_csv
-from tracker_dagster.sources.errors import NotEntitledError
+from tracker_dagster.sources.errors import MalformedResponseError, NotEntitledError
 from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS, OWN_CALENDAR, SPLITS
 from tracker_dagster.trading_calendar import (
     EASTERN,
@@ -177,13 +177,15 @@ def corporate_actions(run: DayRun) -> Outcome:
     is_current = run.day == current_session(run.now)
     try:
         splits = _splits(run, is_current=is_current)
-        dividends = _dividends(run)
+        dividends, all_read = _dividends(run)
     except NotEntitledError as error:
         return refused(run, CORPORATE_ACTIONS, REST, error, IN_PLAN)
     rows = pl.concat([splits, dividends], how="diagonal")
     opening = session_on(run.day).open
     ours = dividends.filter(pl.col("ticker").is_in(_followed(run)))
-    parts = {DIVIDENDS: (opening, ours.height), ALL_DIVIDENDS: (opening, dividends.height)}
+    parts = {DIVIDENDS: (opening, ours.height)}
+    if all_read:
+        parts[ALL_DIVIDENDS] = (opening, dividends.height)
     if is_current:
         parts[SPLITS] = (run.now, splits.height)
     frame = CORPORATE_ACTIONS.conform(rows, trade_date=run.day)
@@ -238,20 +240,30 @@ def _splits(run: DayRun, *, is_current: bool) -> pl.DataFrame:
     )
 
 
-def _dividends(run: DayRun) -> pl.DataFrame:
-    """Dividends of every ticker from the day to 60 days ahead that had been declared by then."""
-    return run.ahead.once(lambda: _dividends_of_run(run)).filter(
+def _dividends(run: DayRun) -> tuple[pl.DataFrame, bool]:
+    """Dividends from the day to 60 days ahead that had been declared by then, and whether of all.
+
+    Of every ticker; where the vendor's answer on all has a row that cannot be read, of those
+    followed: one bad row of a stranger must not stop the day's decisions.
+    """
+    try:
+        rows, of_all = run.ahead.once(lambda: _dividends_of_run(run, None)), True
+    except MalformedResponseError as error:
+        run.log.warning(f"dividends of the whole market, {run.day}: {error}")
+        rows, of_all = _dividends_of_run(run, _followed(run)), False
+    known = rows.filter(
         pl.col("ex_date").is_between(run.day, run.day + HORIZON) & (pl.col("known_on") <= run.day)
     )
+    return known, of_all
 
 
-def _dividends_of_run(run: DayRun) -> pl.DataFrame:
-    """Dividends of every ticker that any day of the run could know; those before it are stored."""
+def _dividends_of_run(run: DayRun, tickers: list[str] | None) -> pl.DataFrame:
+    """Dividends that any day of the run could know; those before it are stored."""
     last = max(run.ahead.days) + HORIZON
     answers, since = [], run.day
     while since <= last:
         until = min(since + _DIVIDENDS_AT_ONCE, last)
-        answers.append(_as_actions(run.market.rest.dividends(None, since, until)))
+        answers.append(_as_actions(run.market.rest.dividends(tickers, since, until)))
         since = until + timedelta(days=1)
     return pl.concat(answers)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tracker_dagster.assets import reference
 from tracker_dagster.assets.rates import dividends_on
+from tracker_dagster.marketsim.server import reference as served
 from tracker_dagster.sources.massive import rest
 from tracker_dagster.trading_calendar import session_on
 from tracker_dagster_tests.assets.place import Place, checks, materialised, recorded_market
@@ -219,3 +220,17 @@ def test_dividends_that_the_plan_refuses_are_a_gap_of_each_day(place, sim, reque
     assert place.rows("corporate_actions").is_empty()
     assert place.rows("reference_collections").is_empty()
     assert set(sources(place, LAST, session_on(LAST).close).values()) == {"not_collected", "index"}
+
+
+def test_a_row_of_a_stranger_that_cannot_be_read_leaves_the_followed_theirs(place, monkeypatch):
+    whole = served._dividend_row
+
+    def with_a_bad_row(paid):
+        return whole(paid) | ({"cash_amount": "tbd"} if paid.ticker == "TXN" else {})
+
+    monkeypatch.setattr(served, "_dividend_row", with_a_bad_row)
+    assert place.run(["corporate_actions"], LAST).success
+    assert {ticker for ticker, _ in dividends(place, LAST)} == {"AAPL", "SPY"}
+    said = sources(place, LAST, session_on(LAST).close)
+    assert said["AAPL"] == "corporate_actions"
+    assert said["MSFT"] == "not_collected"
