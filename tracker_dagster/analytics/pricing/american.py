@@ -8,6 +8,12 @@ An implied volatility is the fixed point of ``v -> European volatility of (price
 the premium moves little with the volatility, so that two or three secant steps do. They end where
 this module's own `price` gives the price back.
 
+Against QuantLib's QdFp engine in its most precise scheme, over random books (rates -1 % to 8 %,
+yields 0 to 8 %, a day to three years, volatilities 8 % to 120 %, strikes three deviations around),
+half of the values are within 1e-9 of the spot and 99 % within 2e-6; with cash dividends, against
+its finite differences, half within 1e-6 and 99 % within 5e-5. Vega and rho are difference
+quotients, typically right to six digits; next to immediate exercise, where they vanish, to two.
+
 Where exercise now is best (the price is what exercise pays), delta is one for a call and minus one
 for a put; nothing else moves the value then, and the other Greeks are zero. Elsewhere theta is
 what the Black-Scholes equation leaves for it.

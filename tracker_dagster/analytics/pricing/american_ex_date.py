@@ -117,7 +117,7 @@ class _Call:
         carry = (self.rate - self.dividend) * self.later
         # The gain is concave; with a negative yield it has a maximum.
         with np.errstate(all="ignore"):
-            peak = np.minimum(ndtri(np.exp(self.dividend * self.later)), FARTHEST)
+            peak = np.minimum(ndtri(np.exp(np.minimum(self.dividend, 0.0) * self.later)), FARTHEST)
             fades = np.log(-self.excess / self.kept)
         best = self.spread * peak - carry - 0.5 * self.spread**2
         gained, given_up, _, _ = self.sides(best)
@@ -171,7 +171,8 @@ def ex_date_premiums(
     Args:
         log_spot: logarithm of the spot less the dividends' present value, shape (n,).
         rate: over the life of the call, not negative.
-        dividend: yield over the life of the call, not positive.
+        dividend: yield over the life of the call. That exercise at any other time would earn a
+            positive one is left out.
         deviation: positive.
         time: of the ex-date, in (0, 1].
         amount: of the dividend and what later ones are worth then.

@@ -18,6 +18,9 @@ from tracker_dagster.analytics.pricing.american_grid import (
 )
 from tracker_dagster.analytics.pricing.vector_math import exp, vectorised
 
+# Compiled code is cached by the text of this file, with the numbers of american_grid in it.
+# Whoever changes those numbers changes this one too; the tests of the twins tell.
+_SCHEME_EDITION = 1
 #: Contracts abreast. With fewer the compiler unrolls the loops over them and misses the vectors.
 LANES = 32
 
@@ -165,33 +168,35 @@ def write_differences(
         _set_obstacle(lanes)
         _raise(lanes, _VALUE)
         _raise(lanes, _CONTROL)
-        for j in range(count, -1, -1):
-            if j == count:
-                for phase in range(LAST_PHASES):
-                    share = (2.0 * phase + 1.0) / (LAST_PHASES * LAST_PHASES)
-                    for c in range(LANES):
-                        last = times[rows[c], count - 1]
-                        lanes[_STEP, c] = (1.0 - last) * share / LAST_PHASE_STEPS
-                    _advance(lanes, LAST_PHASE_STEPS, phase == 0, is_call)
-                if not is_call:
+        # After the last ex-date, then for each from the last: waiting for it, and before that.
+        for phase in range(LAST_PHASES + 2 * count):
+            gone = phase - LAST_PHASES
+            j = count - 1 - gone // 2
+            if gone < 0:
+                steps = LAST_PHASE_STEPS
+                share = (2.0 * phase + 1.0) / (LAST_PHASES * LAST_PHASES)
+                for c in range(LANES):
+                    lanes[_STEP, c] = (1.0 - times[rows[c], count - 1]) * share / steps
+            elif gone % 2 == 0:
+                if gone == 0 and not is_call:
                     for i in range(AXIS_NODES):
                         for c in range(LANES):
                             lanes[_CONTROL + i, c] = lanes[_VALUE + i, c]
-                continue
-            for c in range(LANES):
-                row = rows[c]
-                lanes[_TIME, c] = times[row, j]
-                lanes[_AHEAD, c] += amounts[row, j] * math.exp(-rate[row] * times[row, j])
-            _set_obstacle(lanes)
-            _raise(lanes, _VALUE)
-            for c in range(LANES):
-                lanes[_STEP, c] = waits[rows[c], j] / WAIT_STEPS
-            _advance(lanes, WAIT_STEPS, True, True)
-            for c in range(LANES):
-                row = rows[c]
-                gap = times[row, j] - (times[row, j - 1] if j > 0 else 0.0)
-                lanes[_STEP, c] = (gap - waits[row, j]) / GAP_STEPS
-            _advance(lanes, GAP_STEPS, True, True)
+                steps = WAIT_STEPS
+                for c in range(LANES):
+                    row = rows[c]
+                    lanes[_TIME, c] = times[row, j]
+                    lanes[_AHEAD, c] += amounts[row, j] * math.exp(-rate[row] * times[row, j])
+                    lanes[_STEP, c] = waits[row, j] / steps
+                _set_obstacle(lanes)
+                _raise(lanes, _VALUE)
+            else:
+                steps = GAP_STEPS
+                for c in range(LANES):
+                    row = rows[c]
+                    gap = times[row, j] - (times[row, j - 1] if j > 0 else 0.0)
+                    lanes[_STEP, c] = (gap - waits[row, j]) / steps
+            _advance(lanes, steps, phase == 0 or gone >= 0, is_call or gone >= 0)
         for c in range(present):
             i, spacing = int(lanes[_CENTRE, c]), lanes[_SPACING, c]
             f0 = lanes[_VALUE + i, c] - lanes[_CONTROL + i, c]

@@ -6,10 +6,10 @@ exercise can pay:
 * A put earns interest on its strike. For a while before an ex-date that is less than the dividend
   exercise forgoes: a put whose every gap between ex-dates is that short waits for the last one,
   and from then on is a put on a share without dividends.
-* A call without a yield pays only just before an ex-date, and only if the dividend is more than
-  the interest on the strike to the next ex-date, or to expiry (Hull, Options, Futures, and Other
-  Derivatives, 5th ed., 12.13): where no dividend is, it is a European call, where one is, there
-  is a formula (`american_ex_date`).
+* A call whose yield stays below the interest on its strike pays only just before an ex-date, and
+  only if the dividend is more than that interest to the next ex-date, or to expiry (Hull, Options,
+  Futures, and Other Derivatives, 5th ed., 12.13). Where no dividend is, it is a European call;
+  where one is, there is a formula (`american_ex_date`).
 * Everything else is put on the grid.
 """
 
@@ -37,8 +37,22 @@ from tracker_dagster.analytics.pricing.european_arrays import Terms
 
 #: A call waits for this share of the gap before an ex-date in finer steps of the grid.
 CALL_WAIT = 0.25
+#: A yield that pays only for spots this many deviations away is left out: 1e-9 of the spot.
+UNLIKELY_DEVIATIONS = 6.0
 #: Where exercise could pay only this many deviations away the premium is rounding.
 FARTHEST_DEVIATIONS = 8.3
+
+
+class _Ways(NamedTuple):
+    """How premiums are computed.
+
+    Attributes:
+        matters: ex-dates before which a call may be exercised, and all of a put, shape (n, k).
+        by_formula: by an integral or a formula, not on the grid, shape (n,).
+    """
+
+    matters: np.ndarray
+    by_formula: np.ndarray
 
 
 class Payers(NamedTuple):
@@ -99,8 +113,10 @@ class Payers(NamedTuple):
         )
 
     def at(self, rows: np.ndarray | slice) -> Payers:
-        """Some of the contracts."""
-        return Payers(*(column[rows] for column in self))
+        """Some of the contracts, with the columns that they need."""
+        some = Payers(*(column[rows] for column in self))
+        used = int(np.isfinite(some.times).any(axis=0).sum())
+        return some._replace(times=some.times[:, :used], amounts=some.amounts[:, :used])
 
     @property
     def terms(self) -> Terms:
@@ -109,20 +125,14 @@ class Payers(NamedTuple):
         return Terms(np.exp(self.log_spot), ones, ones, self.rate, self.dividend, self.is_call)
 
     @property
-    def _has_formula(self) -> np.ndarray:
-        """Where the premium is an integral or a formula, not a grid's."""
-        once = (self._pays_before_ex_date.sum(axis=1) == 1) & (self.dividend <= 0.0)
-        return np.where(self.is_call, once, self._waits_for_last_ex_date) & (self.rate >= 0.0)
-
-    @property
     def tolerance(self) -> np.ndarray:
         """How far above its least a value is still the same: premiums are not known better."""
-        return np.where(self._has_formula, FINE_TOLERANCE, COARSE_TOLERANCE)
+        ways = self._ways(np.ones_like(self.rate))
+        return np.where(ways.by_formula, FINE_TOLERANCE, COARSE_TOLERANCE)
 
-    @property
-    def fineness(self) -> np.ndarray:
+    def fineness(self, deviation: np.ndarray) -> np.ndarray:
         """The relative step that difference quotients of the premium take."""
-        return np.where(self._has_formula, FINE_STEP, COARSE_STEP)
+        return np.where(self._ways(deviation).by_formula, FINE_STEP, COARSE_STEP)
 
     @property
     def _worth(self) -> np.ndarray:
@@ -135,25 +145,52 @@ class Payers(NamedTuple):
         until = np.minimum(self.times, 1.0)
         return np.diff(until, axis=1, prepend=0.0)
 
-    @property
-    def _pays_before_ex_date(self) -> np.ndarray:
-        """Ex-dates just before which a call may be exercised, shape (n, k)."""
-        until = np.minimum(self.times, 1.0)
-        interest = -np.expm1(-self.rate[:, None] * np.diff(until, axis=1, append=1.0))
-        # With a yield, or below a negative rate, exercise pays at any time: none is left out.
-        any_time = (self.dividend > 0.0) | (self.rate < 0.0)
-        return np.isfinite(self.times) & ((self.amounts > interest) | any_time[:, None])
+    def _ways(self, deviation: np.ndarray) -> _Ways:
+        """How the premium of each contract is computed at ``deviation``."""
+        paid = np.isfinite(self.times)
+        gaps = np.diff(np.minimum(self.times, 1.0), axis=1, append=1.0)
+        interest = -np.expm1(-self.rate[:, None] * gaps)
+        earns = paid & (self.amounts > interest)
+        any_time = self.rate < 0.0
+        some = np.flatnonzero(self.is_call & (self.dividend > 0.0))
+        if some.size:
+            lacking = (interest - self.amounts, paid & ~earns, gaps)
+            any_time[some] |= self.at(some)._yield_pays(
+                deviation[some], *(columns[some] for columns in lacking)
+            )
+        matters = paid & (earns | (~self.is_call | any_time)[:, None])
+        once = (earns.sum(axis=1) == 1) & ~any_time
+        formula = np.where(self.is_call, once, self._waits_for_last_ex_date)
+        return _Ways(matters, formula & (self.rate >= 0.0))
 
-    @property
-    def kind(self) -> np.ndarray:
+    def _yield_pays(
+        self, deviation: np.ndarray, short: np.ndarray, lacking: np.ndarray, gaps: np.ndarray
+    ) -> np.ndarray:
+        """Calls whose yield has a chance to come to more than the interest on the strike.
+
+        Args:
+            deviation: shape (n,).
+            short: what each dividend lacks of the interest to the next, shape (n, k).
+            lacking: ex-dates where it lacks something.
+            gaps: to the next ex-date, or expiry.
+        """
+        with np.errstate(all="ignore"):
+            levels = short / -np.expm1(-self.dividend[:, None] * gaps)
+            levels = np.where(lacking, levels, np.inf).min(axis=1, initial=np.inf)
+            lowest = np.log(np.minimum(self.rate / self.dividend, levels))
+            drift = np.maximum(self.rate - self.dividend + 0.5 * deviation * deviation, 0.0)
+            return lowest - self.log_spot - drift < UNLIKELY_DEVIATIONS * deviation
+
+    def kind(self, deviation: np.ndarray) -> np.ndarray:
         """Number of ex-dates that matter, twice, and one more for calls; shape (n,)."""
-        dates = np.where(self.is_call[:, None], self._pays_before_ex_date, np.isfinite(self.times))
-        return 2 * dates.sum(axis=1) + self.is_call
+        return 2 * self._ways(deviation).matters.sum(axis=1) + self.is_call
 
     @property
     def may_be_exercised(self) -> np.ndarray:
         """Where exercise before expiry can pay."""
-        call = self._pays_before_ex_date.any(axis=1)
+        gaps = np.diff(np.minimum(self.times, 1.0), axis=1, append=1.0)
+        earns = self.amounts > -np.expm1(-self.rate[:, None] * gaps)
+        call = (earns & np.isfinite(self.times)).any(axis=1)
         call |= (self.dividend > 0.0) | (self.rate < 0.0)
         put = (self.rate > 0.0) | (self.dividend < np.minimum(self.rate, 0.0))
         return np.where(self.is_call, call, put)
@@ -203,62 +240,44 @@ class Payers(NamedTuple):
         # With both below zero exercise can pay between two boundaries.
         twofold = moving & (self.rate < 0.0) & ((self.dividend < 0.0) | ~self.is_call)
         moving &= ~twofold
-        last = np.where(np.isfinite(self.times), self.times, 0.0).max(axis=1)
+        last = np.where(np.isfinite(self.times), self.times, 0.0).max(axis=1, initial=0.0)
         rows = np.flatnonzero(moving & ~self.is_call & (last < 1.0))
         if rows.size:
             columns = (self.log_spot, self.rate, self.dividend, deviation, last)
             result.put(rows, models.put_premiums(*(column[rows] for column in columns)))
-        reached = moving & ~(self.is_call & self._is_out_of_reach(deviation))
-        for rows, is_call, some in self._alike(reached & ~self._has_formula):
-            found = some._differences(models, deviation[rows], is_call)
-            for whole, part in zip(result, found, strict=False):
-                whole[rows] += part
-        for rows, _, some in self._alike(reached & self._has_formula & self.is_call):
-            log_spot, rate, dividend, _, _, times, amounts = some
-            found = ex_date_premiums(
-                log_spot, rate, dividend, deviation[rows], times[:, 0], amounts[:, 0]
-            )
-            for whole, part in zip(result, found, strict=False):
-                whole[rows] = part
-        for rows, is_call, some in self._alike(twofold):
-            log_spot, rate, dividend, _, _, times, amounts = some
-            found = free_differences(
-                log_spot, rate, dividend, deviation[rows], is_call, times, amounts
-            )
-            for whole, part in zip(result, found, strict=False):
-                whole[rows] = part
+        matters, formula = self._ways(deviation)
+        kind = 2 * matters.sum(axis=1) + self.is_call
+        # Out of reach of any exercise; or only a yield could pay, and has no chance to.
+        never = self.is_call & (self._is_out_of_reach(deviation) | (kind == 1))
+        for rows in _groups(kind, moving & ~never & ~formula):
+            some = self.at(rows)._condensed(matters[rows])
+            result.add(rows, some._differences(models, deviation[rows]))
+        rows = np.flatnonzero(moving & ~never & formula & self.is_call)
+        if rows.size:
+            log_spot, rate, dividend, *_, times, amounts = self.at(rows)._condensed(matters[rows])
+            dates = (times[:, 0], amounts[:, 0])
+            result.add(rows, ex_date_premiums(log_spot, rate, dividend, deviation[rows], *dates))
+        for rows in _groups(kind, twofold):
+            some = self.at(rows)._condensed(matters[rows])
+            log_spot, rate, dividend, _, is_call, times, amounts = some
+            terms = (log_spot, rate, dividend, deviation[rows], bool(is_call[0]), times, amounts)
+            result.add(rows, free_differences(*terms))
         still = self.may_be_exercised & (deviation <= SMALLEST_DEVIATION)
         result.value[still] = (self.least - european)[still]
         return raised(result, self.intrinsic, european)
 
-    def _alike(self, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, bool, Payers]]:
-        """The chosen rows kind by kind: where, whether calls, and those with the same columns."""
-        kinds = self.kind
-        for kind in np.unique(kinds[chosen]):
-            rows = np.flatnonzero(chosen & (kinds == kind))
-            is_call, some = bool(kind % 2), self.at(rows)
-            yield (
-                rows,
-                is_call,
-                some._condensed(int(kind // 2)) if is_call else some._cut(kind // 2),
-            )
-
-    def _cut(self, count: int) -> Payers:
-        """The same with ``count`` columns of dividends."""
-        return self._replace(times=self.times[:, :count], amounts=self.amounts[:, :count])
-
-    def _condensed(self, count: int) -> Payers:
-        """The same with the ``count`` ex-dates that matter, each with the amounts to the next."""
-        matters, worth = self._pays_before_ex_date, self._worth
+    def _condensed(self, matters: np.ndarray) -> Payers:
+        """Contracts of one kind with the ex-dates that matter, and all that is paid from each."""
+        matters, worth = matters[:, : self.times.shape[1]], self._worth
+        if matters.all():
+            return self
+        growth = np.exp(self.rate[:, None] * np.minimum(self.times, 1.0))
         amounts, carried = np.zeros_like(worth), np.zeros(len(worth))
         for j in range(worth.shape[1] - 1, -1, -1):
-            here = matters[:, j]
             carried += worth[:, j]
-            amounts[here, j] = (carried * np.exp(self.rate * np.minimum(self.times[:, j], 1.0)))[
-                here
-            ]
-            carried[here] = 0.0
-        order = np.argsort(~matters, axis=1, kind="stable")[:, :count]
+            amounts[:, j] = np.where(matters[:, j], carried * growth[:, j], 0.0)
+            carried[matters[:, j]] = 0.0
+        order = np.argsort(~matters, axis=1, kind="stable")[:, : matters[0].sum()]
         return self._replace(
             times=np.take_along_axis(self.times, order, axis=1),
             amounts=np.take_along_axis(amounts, order, axis=1),
@@ -278,18 +297,22 @@ class Payers(NamedTuple):
         drift = np.maximum(self.rate - self.dividend, 0.0) + 0.5 * deviation * deviation
         return lowest - self.log_spot - drift > FARTHEST_DEVIATIONS * deviation
 
-    def _differences(self, models: Models, deviation: np.ndarray, is_call: bool) -> np.ndarray:
-        """From the grid, for contracts that are all calls or all puts, with as many ex-dates."""
-        gaps = self._gaps
-        if is_call:
-            waits = CALL_WAIT * gaps
+    def _differences(self, models: Models, deviation: np.ndarray) -> np.ndarray:
+        """From the grid, for contracts of one kind."""
+        log_spot, rate, dividend, _, is_call, times, amounts = self
+        if is_call[0]:
+            waits = CALL_WAIT * self._gaps
         else:
             with np.errstate(divide="ignore"):
-                waits = np.minimum(np.log1p(self.amounts) / self.rate[:, None], gaps)
-        log_spot, rate, dividend, _, _, times, amounts = self
+                waits = np.minimum(np.log1p(amounts) / rate[:, None], self._gaps)
         out = np.empty((3, len(deviation)))
+        terms = (log_spot, rate, dividend, deviation, bool(is_call[0]))
         dates = (np.ascontiguousarray(columns) for columns in (times, amounts, waits))
-        models.grid.write_differences(
-            0, len(deviation), log_spot, rate, dividend, deviation, is_call, *dates, out
-        )
+        models.grid.write_differences(0, len(deviation), *terms, *dates, out)
         return out
+
+
+def _groups(kind: np.ndarray, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """The chosen rows of each kind."""
+    for one in np.unique(kind[chosen]):
+        yield np.flatnonzero(chosen & (kind == one))

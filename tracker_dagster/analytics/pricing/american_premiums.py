@@ -45,6 +45,11 @@ class Premiums(NamedTuple):
         for whole, part in zip(self, some, strict=True):
             whole[rows] = part
 
+    def add(self, rows: np.ndarray, some: np.ndarray) -> None:
+        """Add value, slope and curvature, shape (3, n), to those of some rows."""
+        for whole, part in zip((self.value, self.slope, self.curvature), some, strict=True):
+            whole[rows] += part
+
 
 def raised(premiums: Premiums, intrinsic: np.ndarray, european: np.ndarray) -> Premiums:
     """Premiums that are nowhere less than what exercise now pays over the European value."""
@@ -150,8 +155,7 @@ class Exercisable(Protocol):
     def tolerance(self) -> np.ndarray:
         """How far above its least a value is still the same: premiums are not known better."""
 
-    @property
-    def fineness(self) -> np.ndarray:
+    def fineness(self, deviation: np.ndarray) -> np.ndarray:
         """The relative step that difference quotients of the premium take."""
 
     @property

@@ -72,8 +72,7 @@ class Puts(NamedTuple):
         """How far above its least a value is still the same: premiums are not known better."""
         return np.where(self.rate < 0.0, COARSE_TOLERANCE, FINE_TOLERANCE)
 
-    @property
-    def fineness(self) -> np.ndarray:
+    def fineness(self, deviation: np.ndarray) -> np.ndarray:
         """The relative step that difference quotients of the premium take."""
         return np.where(self.rate < 0.0, COARSE_STEP, FINE_STEP)
 

@@ -126,17 +126,36 @@ def test_many_random_payers_agree_with_quantlib():
     assert error.max() < 2e-4
 
 
-def test_a_yield_besides_the_dividends():
-    """A slow twin: backward through a lattice of the spot net of dividends."""
-    for is_call, dividend_yield, strike in (
+@pytest.mark.parametrize(
+    ("is_call", "dividend_yield", "strike"),
+    [
         (True, 0.03, 95.0),
-        (False, 0.01, 105.0),
+        (True, 0.004, 95.0),
+        (True, 0.0, 85.0),
         (True, -0.01, 90.0),
-    ):
-        ex_dates = [(0.2, 1.2), (0.45, 1.2)]
-        terms = (100.0, strike, 0.6, 0.04, dividend_yield, 0.3, is_call)
-        value = price(*terms, "american", cash_dividends=every(ex_dates))
-        assert value == pytest.approx(lattice_price(*terms, ex_dates), abs=4e-3)
+        (False, 0.01, 105.0),
+        (False, -0.02, 105.0),
+    ],
+)
+def test_a_yield_besides_the_dividends(is_call, dividend_yield, strike):
+    """A slow twin: backward through a lattice of the spot net of dividends."""
+    ex_dates = [(0.2, 0.7), (0.45, 1.2)]
+    terms = (100.0, strike, 0.6, 0.04, dividend_yield, 0.3, is_call)
+    value = price(*terms, "american", cash_dividends=every(ex_dates))
+    assert value == pytest.approx(lattice_price(*terms, ex_dates), abs=4e-3)
+
+
+def test_values_do_not_jump_between_formula_and_grid():
+    """A yield that comes to more than the interest on the strike is where the grid takes over."""
+    yields = np.linspace(0.0, 0.04, 161)
+    for spot in (95.0, 130.0):
+        values = price(
+            spot, 100.0, 0.5, 0.04, yields, 0.3, True, "american",
+            cash_dividends=every([(0.3, 1.5)]),
+        )  # fmt: skip
+        steps = np.diff(values)
+        assert (steps < 0.0).all()
+        assert np.abs(np.diff(steps)).max() < 2e-3
 
 
 def lattice_price(spot, strike, years, rate, dividend_yield, volatility, is_call, ex_dates):

@@ -133,6 +133,32 @@ def test_treating_american_puts_as_european_overstates_volatility():
     assert right.volatility == pytest.approx(0.25, abs=1e-9)
 
 
+def test_no_failure_is_silent():
+    """Numbers from anywhere: a volatility that gives the price back, or a reason."""
+    rng = np.random.default_rng(36)
+
+    def mixed(values: list[float]) -> np.ndarray:
+        return rng.choice(values, 4000)
+
+    prices = mixed([NAN, -1.0, 0.0, 1e-12, 0.05, 3.0, 9.99, 10.0, 25.0, 99.0, 100.0, 1e6])
+    spot = mixed([NAN, 0.0, 1e-9, 50.0, 90.0, 100.0, 110.0, 1e7])
+    strike = mixed([NAN, 0.0, 1e-3, 100.0, 1e6])
+    years = mixed([NAN, -0.1, 0.0, 1e-6, 1 / 365, 0.5, 10.0, 80.0])
+    rate = mixed([NAN, -0.05, 0.0, 1e-9, 0.04, 0.5])
+    dividend_yield = mixed([NAN, -0.05, -0.01, 0.0, 0.02, 0.9])
+    terms = (spot, strike, years, rate, dividend_yield, rng.random(4000) < 0.5)
+    implied, sensitivities = implied_volatility_and_greeks(prices, *terms, "american")
+    found = implied.status == Status.OK
+    assert 0.02 < found.mean() < 0.5
+    np.testing.assert_array_equal(np.isfinite(implied.volatility), found)
+    for sensitivity in sensitivities:
+        assert np.isfinite(sensitivity[found]).all()
+        assert np.isnan(sensitivity[~found]).all()
+    again = price(*terms[:5], implied.volatility, terms[5], "american")
+    error = np.abs(again - prices)[found] / np.maximum(spot, strike)[found]
+    assert error.max() < 1e-5
+
+
 def test_twins_agree():
     wild = random_american_book(2500, seed=35)
     values = [price(*wild, "american", backend=backend) for backend in BACKENDS]
