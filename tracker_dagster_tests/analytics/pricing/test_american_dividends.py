@@ -145,6 +145,16 @@ def test_a_yield_besides_the_dividends(is_call, dividend_yield, strike):
     assert value == pytest.approx(lattice_price(*terms, ex_dates), abs=4e-3)
 
 
+def test_with_a_negative_yield_only_some_spots_are_exercised_at():
+    """High above the strike the carry of the shares is worth more than the dividend."""
+    ex_dates = [(0.45, 3.0)]
+    for strike in (50.0, 60.0, 75.0):
+        terms = (100.0, strike, 0.6, 0.04, -0.1, 0.3, True)
+        value = price(*terms, "american", cash_dividends=every(ex_dates))
+        assert value == pytest.approx(lattice_price(*terms, ex_dates), abs=2e-3)
+        assert value > price(*terms, cash_dividends=every(ex_dates)) + 0.01
+
+
 def test_values_do_not_jump_between_formula_and_grid():
     """A yield that comes to more than the interest on the strike is where the grid takes over."""
     yields = np.linspace(0.0, 0.04, 161)
@@ -273,6 +283,23 @@ def test_values_and_greeks_hold_together(backend):
     rho = slope(3, 1e-4) / (strike * years)
     assert np.quantile(np.abs(ours.rho / (strike * years) - rho)[inside], 0.98) < 1e-2
     assert (ours.gamma[inside] > -1e-4).all()
+    # As time passes the ex-dates come nearer, and the whole spot stays.
+    hours = 6.0 / 24.0 / 365.0
+    later, sooner = (
+        price(
+            *columns[:2], years - shift, *columns[3:], "american",
+            cash_dividends=CashDividends(
+                dividends.years - shift, dividends.amounts, dividends.offsets
+            ),
+            backend=backend,
+        )
+        for shift in (hours, -hours)
+    )  # fmt: skip
+    theta, scale = 2.0 * (later - sooner), spot * volatility / np.sqrt(years) / 365
+    none_goes = inside & (
+        np.add.reduceat(dividends.years < 2.0 * hours, dividends.offsets[:-1]) == 0
+    )
+    assert np.quantile((np.abs(ours.theta - theta) / scale)[none_goes], 0.9) < 3e-4
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
