@@ -148,8 +148,8 @@ def test_a_yield_besides_the_dividends(is_call, dividend_yield, strike):
 def test_with_a_negative_yield_only_some_spots_are_exercised_at():
     """High above the strike the carry of the shares is worth more than the dividend."""
     ex_dates = [(0.45, 3.0)]
-    for strike in (50.0, 60.0, 75.0):
-        terms = (100.0, strike, 0.6, 0.04, -0.1, 0.3, True)
+    for strike, dividend_yield in ((50.0, -0.2), (60.0, -0.2), (75.0, -0.1)):
+        terms = (100.0, strike, 0.6, 0.04, dividend_yield, 0.3, True)
         value = price(*terms, "american", cash_dividends=every(ex_dates))
         assert value == pytest.approx(lattice_price(*terms, ex_dates), abs=2e-3)
         assert value > price(*terms, cash_dividends=every(ex_dates)) + 0.01
