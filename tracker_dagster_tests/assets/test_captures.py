@@ -79,6 +79,7 @@ def test_shortly_before_the_close_the_decision_still_has_its_prices(fresh, clock
     assert "picked" in set(picks["status"])
 
 
+@pytest.mark.slow
 def test_a_session_is_decided_at_one_slot_however_often_it_is_asked(fresh, clock):
     clock(at(15, 46))
     early = fresh.run("daily", TODAY)

@@ -38,6 +38,7 @@ def test_the_world_of_these_tests_decides_something(settled):
     assert "\n| SOFI " in summary(settled)
 
 
+@pytest.mark.slow
 def test_a_day_done_again_changes_no_byte_of_any_row(settled):
     before, report = settled.content(), summary(settled)
     assert settled.run("flat_files", DAY).success

@@ -214,6 +214,7 @@ def tick(sensor, place, instance):
     return sensor(context)
 
 
+@pytest.mark.slow
 def test_a_killed_run_does_not_keep_the_sensor_waiting(settled, sim):
     sim.fault("replaced", f"*us_stocks_sip/day_aggs_v1/*{PAST[-2]}*")
     with persistent(settled) as instance:

@@ -148,6 +148,7 @@ def backfill_state(server, backfill_id):
     return state if state["status"].startswith(("COMPLETED", "FAILED", "CANCELED")) else None
 
 
+@pytest.mark.slow
 def test_the_webserver_shows_the_graph_and_runs_a_day_and_a_week(tmp_path):
     """One boot for all of it: it takes ten seconds and more."""
     home = tmp_path / "home"
