@@ -104,17 +104,22 @@ class Puts(NamedTuple):
 
     def premiums(self, models: Models, deviation: np.ndarray) -> Premiums:
         """Premiums of early exercise at ``deviation``; NaN where a number is."""
-        result = Premiums.none(len(deviation))
         possible, moving = self.may_be_exercised, deviation > SMALLEST_DEVIATION
-        with np.errstate(all="ignore"):
-            edge = np.where(self.dividend > self.rate, np.log(self.rate / self.dividend), 0.0)
-            drift = np.minimum(self.rate - self.dividend - 0.5 * deviation * deviation, 0.0)
-            far = self.log_spot - edge + drift > FARTHEST_DEVIATIONS * deviation
         # With both below zero exercise can pay between two boundaries.
         twofold = possible & moving & (self.rate < 0.0)
-        rows = np.flatnonzero(possible & moving & ~far & ~twofold)
+        carry = self.rate - self.dividend
+        distance = self.log_spot + np.minimum(carry - 0.5 * deviation * deviation, 0.0)
+        with np.errstate(all="ignore"):
+            # Exercise pays below rate / dividend only.
+            distance -= np.where(carry < 0.0, np.log(self.rate / self.dividend), 0.0)
+        near = ~(distance > FARTHEST_DEVIATIONS * deviation)
+        ordinary = possible & moving & near & ~twofold
+        columns = (self.log_spot, self.rate, self.dividend, deviation)
+        if ordinary.all():
+            return models.put_premiums(*columns)
+        result = Premiums.none(len(deviation))
+        rows = np.flatnonzero(ordinary)
         if rows.size:
-            columns = (self.log_spot, self.rate, self.dividend, deviation)
             result.put(rows, models.put_premiums(*(column[rows] for column in columns)))
         rows = np.flatnonzero(twofold)
         if rows.size:
