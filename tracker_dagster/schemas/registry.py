@@ -12,6 +12,7 @@ from tracker_dagster.schemas import (
     exposure,
     market,
     option_bars,
+    portfolio_risk,
     rates,
     reference,
     surface,
@@ -47,5 +48,6 @@ TABLES: Mapping[str, Table] = _by_name(
     volatility_series.TABLES,
     decisions.TABLES,
     book.TABLES,
+    portfolio_risk.TABLES,
     system.TABLES,
 )
