@@ -100,6 +100,7 @@ class WeeklyPicks(_Decision):
                              at_least=0, at_most=1)  # fmt: skip
     price = number("price of the underlying", "USD per share", above=0)
     price_at = instant("time of that price")
+    price_age_minutes = number("from that time to the decision", "minutes", at_least=0)
     price_source = text("where that price came from", nullable=True)
     pack_100_cost = number("cost of 100 shares", "USD", above=0)
     cost_bucket = text("bucket of the cost of 100 shares", nullable=True)
@@ -122,14 +123,44 @@ class WeeklyPicks(_Decision):
     premium_source = text("mid_quote or day_close", nullable=True)
     spread_pct = number("(ask - bid) / mid; null without quotes", "fraction", at_least=0)
     delta = number("delta of the call", "USD per USD", at_least=0, at_most=1.0001)
-    delta_source = text("vendor, or bsm_vendor_iv, or why it is null", nullable=True)
-    implied_volatility = number("vendor's implied volatility", "per year", above=0)
+    delta_source = text("vendor, option_greeks or bsm_vendor_iv; or why it is null", nullable=True)
+    implied_volatility = number("behind the delta", "per year", above=0)
+    volatility_source = text("vendor or option_greeks; or why it is null", nullable=True)
     open_interest = count("open interest of the session before", "contracts")
     day_volume = number("contracts traded in the session of the data", "contracts", at_least=0)
     quote_at = instant("time of the quote")
     est_weekly_prem_100 = number("premium of one contract at the mid", "USD", above=0)
     premium_at_bid_100 = number("premium of one contract at the bid", "USD", above=0)
     premium_yield = number("est_weekly_prem_100 / pack_100_cost, for the period", "fraction")
+    static_return = number(
+        "if the price stays: (min(price, strike) - price + mid) / price", "fraction"
+    )
+    downside_protection = number("fall of the price down to the break-even: mid / price",
+                                 "fraction")  # fmt: skip
+    assignment_probability = number(
+        "risk-neutral probability of expiry above the strike", "fraction", at_least=0, at_most=1
+    )
+    fees_100 = number("of selling one contract", "USD", at_least=0)
+    expected_value_100 = number(
+        "of selling one contract at the bid after fees, valued at the realised volatility; an "
+        "estimate",
+        "USD",
+    )
+    expected_value_reason = text("why it is null", nullable=True)
+    strike_quality = number(
+        "how well the contract traded in the last five published sessions; 0.5 is about the "
+        "median", "fraction", at_least=0, at_most=1,
+    )  # fmt: skip
+    iv_rank = number(
+        "of the session before: (iv_30d - low) / (high - low) of its year", "fraction",
+        at_least=0, at_most=1,
+    )  # fmt: skip
+    iv_percentile = number(
+        "of the session before: share of its year that lies below", "fraction",
+        at_least=0, at_most=1,
+    )  # fmt: skip
+    iv_rank_source = text("session and basis that the rank is of", nullable=True)
+    iv_rank_reason = text("why rank or percentile is null", nullable=True)
     annualised_yield = number("premium_yield x 365 / dte, simple", "per year")
     otm_pct = number("strike / price - 1", "fraction")
     break_even = number("price - mid: where the position starts to lose", "USD per share")
@@ -156,8 +187,12 @@ class WeeklyPicks(_Decision):
     ex_dividend_in_period = flag("ex-date before the expiry; null when unknown", nullable=True)
     ex_dividend_note = text("the date found, or why the flag is null", nullable=True)
     split_in_period = flag("a known split executes before the expiry", nullable=True)
+    split_note = text("the split found, or why the flag is null", nullable=True)
     gates_not_evaluated = text("JSON: gate to why it could not be evaluated")
-    alternatives = text("JSON list: every candidate that passed, nearest to the target first")
+    alternatives = text(
+        "JSON list: candidates that passed, nearest to the target first; see pick_candidates",
+        nullable=True,
+    )
     candidates_count = count("calls of the expiry that were considered")
     rejections = text("JSON: gate to number of candidates that it turned away")
     inputs = text("JSON identities (ETags, slots, sources) of what was read")
@@ -200,6 +235,8 @@ class Promotions(_Decision):
     cash_before = number("cash left before this pick", "USD")
     cash_after = number("cash left after it", "USD")
     gates = text("JSON list of gate, outcome (pass, fail, not_evaluated), value, limit, note")
+    reasons = text("JSON list: the code of every gate that failed, in order", nullable=True)
+    not_evaluated = text("JSON: gate to why it could not be evaluated", nullable=True)
 
 
 class ModelCompares(_Decision):

@@ -40,6 +40,55 @@ STRUCTURE_FEATURES = together(
     ),
 )
 
+#: Inputs of a probability or a value that are not of the quote.
+_VALUED = (
+    *_STRIKE, *_EXPIRY, "option_greeks.forward", "option_greeks.rate",
+    "option_greeks.implied_volatility", "option_chain.implied_volatility", *_PRICE,
+)  # fmt: skip
+_TRADED = (
+    "option_day_aggs.volume", "option_day_aggs.transactions", "option_day_aggs.high",
+    "option_day_aggs.low", "option_day_aggs.close", "option_day_aggs.trade_date",
+)  # fmt: skip
+PICK_CANDIDATES = together(
+    computed("ticker", "ledger.payload", "option_chain.underlying", "option_day_aggs.underlying"),
+    straight("option_chain", "symbol", "expiry", "strike"),
+    straight("option_day_aggs", "symbol", "expiry", "strike"),
+    straight("suitability", "lane", target_delta="lane"),
+    straight("option_chain", "is_standard", "bid", "ask", "quote_status", "quote_at"),
+    straight("option_chain", "open_interest"),
+    computed("is_standard", "option_day_aggs.is_adjusted"),
+    computed("price", *_PRICE),
+    computed("mid premium_source", *_MID),
+    computed("spread_pct", *_QUOTE),
+    computed("delta delta_source", *_DELTA, "option_greeks.delta"),
+    computed(
+        "implied_volatility volatility_source",
+        "option_chain.implied_volatility",
+        "option_greeks.implied_volatility",
+    ),
+    computed("day_volume", *_VOLUME),
+    computed("dte", *_EXPIRY),
+    computed("premium_yield annualised_yield break_even downside_protection", *_MID, *_PRICE),
+    computed("otm_pct", *_STRIKE, *_PRICE),
+    computed("static_return if_called_return", *_STRIKE, *_PRICE, *_MID),
+    computed("assignment_probability assignment_probability_reason", *_VALUED),
+    computed(
+        "expected_value_100 expected_value_reason",
+        *_VALUED, "option_chain.bid", "suitability.annual_volatility",
+    ),
+    computed("strike_quality strike_quality_reason", *_TRADED),
+    computed("target_strike", *_PRICE, "suitability.daily_move", "suitability.lane"),
+    computed(
+        "strike_source failed_gate failed_gates choice_rank",
+        *_CHOICE, *_SPLITS, "option_greeks.delta", "suitability.lane", "suitability.daily_move",
+    ),
+    computed(
+        "gates_not_evaluated",
+        *_QUOTE, *_VOLUME, *_SPLITS, "option_chain.quote_at", "option_chain.delta",
+        "option_greeks.delta", "option_chain.open_interest",
+    ),
+)  # fmt: skip
+
 WEEKLY_PICKS = together(
     computed("ticker category", "ledger.payload"),
     computed("status stage reason", *_PRICE, "market_last.price_at", "market_last.status"),
@@ -59,9 +108,23 @@ WEEKLY_PICKS = together(
     computed("spread_pct score_liquidity", *_QUOTE),
     computed("delta delta_source", *_DELTA),
     computed("day_volume", *_VOLUME),
-    computed("premium_yield annualised_yield score_yield break_even", *_MID, *_PRICE),
+    computed(
+        "premium_yield annualised_yield score_yield break_even downside_protection", *_MID, *_PRICE
+    ),
     computed("otm_pct", *_STRIKE, *_PRICE),
-    computed("if_called_return", *_STRIKE, *_PRICE, *_MID),
+    computed("static_return if_called_return", *_STRIKE, *_PRICE, *_MID),
+    straight(
+        "pick_candidates",
+        "volatility_source",
+        "assignment_probability",
+        "expected_value_100",
+        "expected_value_reason",
+        "fees_100",
+        "strike_quality",
+    ),
+    straight("iv_percentile", "iv_rank", "iv_percentile", iv_rank_reason="reason"),
+    straight("iv_percentile", iv_rank_source="basis"),
+    computed("price_age_minutes", "market_last.price_at", "stock_day_aggs.trade_date"),
     computed("rank rank_score", *_MID, *_PRICE, *_QUOTE, *_CLOSES),
     straight(
         "structure_features", "bars_1m_count", "history_status", "fft_status", "fractal_status"
@@ -77,7 +140,7 @@ WEEKLY_PICKS = together(
         "earnings_calendar.report_time",
         "earnings_calendar.status",
     ),
-    computed("ex_dividend_in_period ex_dividend_note split_in_period", *_SPLITS),
+    computed("ex_dividend_in_period ex_dividend_note split_in_period split_note", *_SPLITS),
     computed(
         "gates_not_evaluated",
         *_QUOTE,
@@ -107,7 +170,7 @@ PROMOTIONS = together(
         "weekly_picks", "ticker", "symbol", "category", "lane", "expiry", "strike", "premium_yield",
         "rank", "rank_score", "pack_100_cost", premium_100="est_weekly_prem_100",
     ),
-    computed("decision reason gates cash_before cash_after", *_GATED),
+    computed("decision reason reasons not_evaluated gates cash_before cash_after", *_GATED),
 )  # fmt: skip
 
 MODEL_COMPARES = together(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from tracker_dagster.schemas import (
     book,
+    candidates,
     captured,
     decisions,
     exposure,
@@ -46,6 +47,7 @@ TABLES: Mapping[str, Table] = _by_name(
     surface.TABLES,
     exposure.TABLES,
     volatility_series.TABLES,
+    candidates.TABLES,
     decisions.TABLES,
     book.TABLES,
     portfolio_risk.TABLES,
