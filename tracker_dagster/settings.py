@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8765", description="address of the simulated market"
     )
     sim_seed: int = Field(default=9300, description="seed of the simulated market")
+    sim_instability: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="share of ticker-weeks with planted instability in the simulated market",
+    )
     clock: ClockKind = Field(
         default=ClockKind.AUTO,
         description="where now comes from: auto (the simulated market's time), system or simulated",

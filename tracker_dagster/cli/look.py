@@ -61,6 +61,10 @@ def sim(
     now: Annotated[str | None, typer.Option(help="Clock, like 2025-06-13T15:50 (Eastern).")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Simulated seconds a second.")] = 0.0,
     plan: Annotated[str, typer.Option(help="basic, starter, developer or advanced.")] = "advanced",
+    instability: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of ticker-weeks with planted instability."),
+    ] = None,
 ) -> None:
     """Run the simulated market in the foreground until Ctrl-C."""
     from tracker_dagster.operations.market import sim_command
@@ -69,6 +73,7 @@ def sim(
     if now is not None:
         options += ["--now", now]
     wanted = seed if seed is not None else settings_or_exit().sim_seed
-    command = sim_command(port, wanted, *options)
+    planted = instability if instability is not None else settings_or_exit().sim_instability
+    command = sim_command(port, wanted, *options, "--instability", str(planted))
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - our own interpreter and module

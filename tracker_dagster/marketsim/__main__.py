@@ -18,6 +18,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=EASTERN)
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, not {text}")
+    return share
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; 2 when the port is taken."""
     parser = argparse.ArgumentParser(
@@ -29,6 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--now", type=_moment, help="ISO moment; Eastern unless it has an offset")
     parser.add_argument("--speed", type=float, default=0.0, help="simulated seconds per second")
     parser.add_argument("--plan", choices=tuple(PLANS), default="advanced")
+    parser.add_argument(
+        "--instability",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of ticker-weeks with serial structure, each followed by a week that loses",
+    )
     options = parser.parse_args(arguments)
     simulation = Simulation(
         seed=options.seed,
@@ -36,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         now=options.now,
         speed=options.speed,
         plan=options.plan,
+        instability=options.instability,
     )
     now = simulation.clock.now().astimezone(EASTERN)
     print(

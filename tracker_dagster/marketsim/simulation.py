@@ -29,10 +29,11 @@ class Simulation:
         earnings_addon: bool = True,
         accepted_keys: Collection[str] | None = None,
         planted_instability: Planted | None = None,
+        instability: float = 0.0,
     ) -> None:
         if plan not in PLANS:
             raise ValueError(f"unknown plan {plan!r}: one of {', '.join(PLANS)}")
-        self.world = World(seed, profile, tickers, planted_instability)
+        self.world = World(seed, profile, tickers, planted_instability, instability)
         self.chains = Chains(self.world)
         self.tapes = Tapes(self.chains)
         self.files = DayFiles(self.tapes)

@@ -60,6 +60,7 @@ class MarketSim:
         earnings_addon: Whether the plan includes the earnings endpoints.
         accepted_keys: The valid keys; default any but ``bad``.
         planted_instability: See ``World``.
+        instability: See ``World``.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class MarketSim:
         earnings_addon: bool = True,
         accepted_keys: Collection[str] | None = None,
         planted_instability: Planted | None = None,
+        instability: float = 0.0,
     ) -> None:
         self.simulation = Simulation(
             seed,
@@ -85,6 +87,7 @@ class MarketSim:
             earnings_addon,
             accepted_keys,
             planted_instability,
+            instability,
         )
         self._port = port
         self._listener: socket.socket | None = None

@@ -191,6 +191,7 @@ def ensured_market(
     if not port_is_free(port):
         port = free_port()
     log = settings.run_dir / SIM_LOG
+    options = [*options, "--instability", str(settings.sim_instability)]
     with (
         simulated_market(log, port, settings.sim_seed, options) as url,
         _environment("TRACKER_SIM_URL", url),

@@ -103,8 +103,13 @@ class Paths:
             self._sectors[category] = draw.standard_normal((2, self.size))
         return self._sectors[category]
 
-    def stock(self, stock: Stock, reports: list[Earnings]) -> DailyPath:
-        """The path of a universe stock, its earnings gaps included."""
+    def stock(
+        self, stock: Stock, reports: list[Earnings], losses: Floats | None = None
+    ) -> DailyPath:
+        """The path of a universe stock, its earnings gaps and planted losses included.
+
+        ``losses`` has one log return a session of the table; they fall between open and close.
+        """
         draw = generator(self.seed, "stock", stock.ticker)
         night, day, vol_noise = draw.standard_normal((3, self.size))
         sector = self._sector(stock.category)
@@ -122,6 +127,8 @@ class Paths:
             if (t := self.index.get(report.reaction_date)) is not None:
                 overnight[t] += report.move
         intraday = stock.beta * market.day + ruling * np.sqrt(1 - _OVERNIGHT_SHARE) * day
+        if losses is not None:
+            intraday = intraday + losses
         deviation = autoregress(overnight + intraday, _REVERSION)
         deviation -= deviation[self.anchor]
         log_close = np.log(stock.level) + stock.growth * self._years_from_anchor + deviation

@@ -16,6 +16,7 @@ import numpy as np
 
 from tracker_dagster.marketsim.world import events, minutes
 from tracker_dagster.marketsim.world.events import Dividend, Earnings, Split
+from tracker_dagster.marketsim.world.instability import LOSS, SERIAL_DEPENDENCE, Instability
 from tracker_dagster.marketsim.world.minutes import Bars, SessionShape
 from tracker_dagster.marketsim.world.paths import DailyPath, Paths
 from tracker_dagster.marketsim.world.randomness import Floats, Keys, stable_hash
@@ -43,7 +44,6 @@ T = TypeVar("T")
 
 #: Traded per day in a stock of popularity 1.
 DOLLARS_PER_DAY = 2.6e8
-_SERIAL_DEPENDENCE = 0.8
 
 
 class UnknownTickerError(KeyError):
@@ -97,6 +97,10 @@ class World:
         tickers: Restrict the universe to these tickers.
         planted_instability: Ticker to day ranges (both ends included) whose one-minute returns
             are serially dependent with coefficient +0.8 or -0.8, alternating between ranges.
+        instability: Share of ticker-weeks of the universe whose minutes are serially dependent
+            and whose next week loses; see ``Instability``. With 0 nothing is planted besides
+            ``planted_instability``, which costs nothing.
+        instability_loss: Fall of the log price in a week that loses.
     """
 
     def __init__(
@@ -105,8 +109,11 @@ class World:
         profile: Profile = "small",
         tickers: Iterable[str] | None = None,
         planted_instability: Planted | None = None,
+        instability: float = 0.0,
+        instability_loss: float = LOSS,
     ) -> None:
         self.seed = seed
+        self.instability = Instability(seed, instability, instability_loss)
         self.profile: Profile = profile
         self.universe = universe_stocks(tickers)
         self.planted_instability: Planted = (
@@ -203,7 +210,8 @@ class World:
             stock = self.universe.get(ticker) or self._proxies.get(ticker)
             if stock is None:
                 raise UnknownTickerError(ticker)
-            return self.paths.stock(stock, self.earnings(ticker))
+            losses = self.instability.losses(ticker, self.paths.days)
+            return self.paths.stock(stock, self.earnings(ticker), losses)
 
         return self._daily.get(ticker, compute)
 
@@ -240,8 +248,12 @@ class World:
         path = self.path(ticker)
         t = self.session_index(day)
         popularity, factor = 1.0, 1.0
+        source = ticker
         if ticker.startswith("I:"):
-            factor = INDICES[ticker[2:]].ratio
+            index = INDICES[ticker[2:]]
+            # An index that scales a fund moves as the fund does, minute by minute.
+            source = index.proxy or ticker
+            factor = index.ratio
             volume = 0.0
         else:
             stock = self.universe.get(ticker) or self._proxies.get(ticker) or self.stock(ticker)
@@ -258,13 +270,15 @@ class World:
             daily_volatility=float(ruling * np.sqrt(0.7 / 252)),
             expected_volume=float(volume),
             popularity=popularity,
-            serial_dependence=self._dependence(ticker, day),
+            serial_dependence=self._dependence(source, day),
         )
 
     def _dependence(self, ticker: str, day: date) -> float:
         for number, (first, last) in enumerate(self.planted_instability.get(ticker, [])):
             if first <= day <= last:
-                return _SERIAL_DEPENDENCE if number % 2 == 0 else -_SERIAL_DEPENDENCE
+                return SERIAL_DEPENDENCE if number % 2 == 0 else -SERIAL_DEPENDENCE
+        if ticker in self.universe or ticker in self._proxies:
+            return self.instability.dependence(ticker, day)
         return 0.0
 
     def minute_bars(self, ticker: str, day: date) -> Bars:
