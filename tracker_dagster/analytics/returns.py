@@ -12,6 +12,9 @@ SESSIONS_PER_YEAR = 252
 #: Fewest closes from which any statistic is given.
 MINIMUM_CLOSES = 20
 
+#: Fewest returns in common with the market from which a beta is given.
+MINIMUM_COMMON_RETURNS = 60
+
 #: Columns of `return_statistics`, besides the ticker.
 STATISTICS: dict[str, pl.DataType] = {
     "closes_count": pl.Int64(),
@@ -174,3 +177,56 @@ def _statistics(group: pl.DataFrame, minimum: int) -> dict[str, object]:
         "return_entropy": normalised_entropy(returns),
         "stats_reason": "closes do not vary" if sharpe is None else None,
     }
+
+
+def betas(
+    closes: pl.DataFrame,
+    market: pl.DataFrame,
+    *,
+    minimum: int = MINIMUM_COMMON_RETURNS,
+    lookback: int = SESSIONS_PER_YEAR,
+) -> pl.DataFrame:
+    """Slope of each ticker's daily log returns on the market's, by least squares.
+
+    Only returns between the same two sessions are compared: where either lacks a close, the
+    other's return over the gap does not count.
+
+    Args:
+        closes: ``ticker``, ``trade_date``, ``close``, split-adjusted, in any order.
+        market: ``trade_date``, ``close`` of what the betas are told against.
+        minimum: with fewer common returns beta is null.
+        lookback: only the latest that many closes of a ticker count.
+
+    Returns:
+        ``ticker``, ``common_returns`` and ``beta``; null too where the market does not vary.
+    """
+    of_market = _spans(market.sort("trade_date").with_columns(ticker=pl.lit("")))
+    spans = _spans(closes.sort("ticker", "trade_date").group_by("ticker").tail(lookback))
+    common = spans.join(
+        of_market.select("since", "trade_date", moved_market="moved"), on=["since", "trade_date"]
+    )
+    variance = pl.col("moved_market").var()
+    return (
+        common.group_by("ticker")
+        .agg(
+            common_returns=pl.len().cast(pl.Int64),
+            beta=pl.when((pl.len() >= minimum) & (variance > 0)).then(
+                pl.cov("moved", "moved_market") / variance
+            ),
+        )
+        .sort("ticker")
+    )
+
+
+def _spans(closes: pl.DataFrame) -> pl.DataFrame:
+    """Each return with the two sessions it lies between."""
+    return (
+        closes.sort("ticker", "trade_date")
+        .select(
+            "ticker",
+            "trade_date",
+            since=pl.col("trade_date").shift().over("ticker"),
+            moved=pl.col("close").log().diff().over("ticker"),
+        )
+        .drop_nulls("since")
+    )

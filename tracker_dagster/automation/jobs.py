@@ -38,6 +38,7 @@ FROM_CHAINS = (
 )
 DECISIONS = (
     "structure_features",
+    "suitability",
     "weekly_picks",
     "positions",
     "promotions",

@@ -1,42 +1,144 @@
-"""How well a ticker suits covered calls, from its daily statistics."""
+"""How well a ticker suits covered calls: statistics, scores, lane, beta, estimated premium."""
 
 from __future__ import annotations
 
+from datetime import date
+
 import polars as pl
+
+from tracker_dagster import trading_calendar
+from tracker_dagster.analytics.rates import Curve
+from tracker_dagster.analytics.returns import (
+    MINIMUM_COMMON_RETURNS,
+    adjust_for_splits,
+    betas,
+    return_statistics,
+)
+from tracker_dagster.schemas.suitability import SUITABILITY
+from tracker_dagster.strategy.known import daily_bars, known_at
+from tracker_dagster.strategy.lanes import assign_lanes
+from tracker_dagster.strategy.premium_estimates import premium_estimates
+from tracker_dagster.strategy.settings import PickSettings
 
 #: Sharpe ratio above which the internal gate passes, and tail width below which the outer does.
 SHARPE_GATE = 0.5
 TAIL_GATE = 0.08
+#: What betas are told against.
+BETA_MARKET = "SPY"
 
 
-def suitability(statistics: pl.DataFrame) -> pl.DataFrame:
-    """``statistics`` with ``stability``, ``tail_calm``, ``coherence`` and ``suitability``.
+def suitability_rows(
+    members: pl.DataFrame,
+    bars: pl.DataFrame,
+    corporate_actions: pl.DataFrame | None,
+    day: date,
+    expiry: date,
+    curve: Curve | None,
+    dividends: pl.DataFrame,
+    dividend_sources: pl.DataFrame,
+    settings: PickSettings | None = None,
+) -> pl.DataFrame:
+    """Rows of suitability: one a member of the universe, enabled or not.
 
-    Mended against the rules this follows (weekly tracker, section 4.7): the entropy comes in
-    normalised to 0..1 (a density was summed before); the drawdown is kept beside the scores, so
-    the first lane rule can be met; the Sharpe term is bounded above as well as below, since over
-    a few weeks it exceeds any bound by luck; a ticker without statistics scores null, not zero.
+    Only closes of sessions before ``day`` that were known by 11:15 ET of it count, so that a
+    decision on either basis may rest on the rows.
+
+    Mended against the rules this follows (weekly tracker, sections 4.2, 4.5, 4.6 and 4.7):
+
+    * fewer than 20 closes give null and a reason, not zeros that look like a calm ticker;
+    * one look-back of 252 closes, where commands differed between 60 and 365 calendar days;
+    * closes are in the shares of ``day``, so a split is no crash;
+    * the entropy is that of shares of the sample over its largest value, 0 to 1: a density was
+      summed before, which gave -35 to -514;
+    * the largest drawdown is worked out and stored, so the first lane rule can be met;
+    * the Sharpe term of the score is bounded above as well as below: over a few weeks the ratio
+      exceeds any bound by luck; the ratio itself is stored once, not under two names;
+    * ``downside_5d`` is of five-session returns, where one-day returns bore the name;
+    * both gates are columns, and null where unknown; they lower the coherence and nothing else;
+    * the premium is an estimate by a stated method (`premium_estimates`), without a floor.
+
+    Args:
+        members: ``ticker``, ``category``, ``enabled``.
+        bars: rows of stock_day_aggs of about a year, of the members and of SPY.
+        corporate_actions: rows of corporate_actions of the same sessions; None where unknown.
+        day: session that the rows are for.
+        expiry: expiration of the estimated premium.
+        curve: zero rates known that morning; None where unknown.
+        dividends: ``underlying``, ``ex_date``, ``years``, ``amount``: those declared by then.
+        dividend_sources: ``underlying``, ``dividend_source``: what is known of them.
+        settings: look-back, lanes.
+    """
+    settings = settings or PickSettings()
+    known_by = trading_calendar.day_file_decision_time(day)
+    closes = daily_bars(bars, known_by, day, before=day)
+    if corporate_actions is not None:
+        closes = adjust_for_splits(closes, known_at(corporate_actions, known_by, day), day)
+    market = closes.filter(pl.col("ticker") == BETA_MARKET)
+    closes = closes.filter(pl.col("ticker").is_in(members["ticker"].implode()))
+    lookback = settings.lookback_closes
+    statistics = return_statistics(closes, minimum=settings.minimum_closes, lookback=lookback)
+    common = pl.col("common_returns").fill_null(0)
+    rows = (
+        members.select("ticker", "category", "enabled")
+        .join(suitability_scores(statistics), on="ticker", how="left")
+        .join(betas(closes, market, lookback=lookback), on="ticker", how="left")
+        .sort("ticker")
+        .with_columns(
+            closes_count=pl.col("closes_count").fill_null(0),
+            stats_reason=pl.when(pl.col("closes_count").is_null())
+            .then(pl.lit("no closes known"))
+            .otherwise("stats_reason"),
+            expected_move_5d=pl.col("last_close") * pl.col("daily_move") * 5**0.5,
+            beta_reason=pl.when(pl.col("beta").is_not_null())
+            .then(None)
+            .when(common < MINIMUM_COMMON_RETURNS)
+            .then(
+                pl.format(
+                    f"{{}} returns in common with {BETA_MARKET}, {MINIMUM_COMMON_RETURNS} needed",
+                    common,
+                )
+            )
+            .otherwise(pl.lit(f"{BETA_MARKET} does not vary")),
+        )
+    )
+    rows = assign_lanes(rows, settings.lanes)
+    rows = premium_estimates(
+        rows, day, expiry, known_by, curve, dividends, dividend_sources, settings.lanes
+    )
+    return SUITABILITY.conform(rows, trade_date=day, available_at=known_by)
+
+
+def suitability_scores(statistics: pl.DataFrame) -> pl.DataFrame:
+    """``statistics`` with scores and gates.
+
+    A ticker without statistics scores null, not zero.
 
     Args:
         statistics: rows of `analytics.returns.return_statistics`.
 
     Returns:
         The same rows. ``stability`` = 1 / (1 + volatility); ``tail_calm`` = 1 / (1 + 100 x tail
-        width); ``coherence`` = (Sharpe + 3 stability) / 5 in 0..1, less a quarter where Sharpe
-        is not above 0.5 and 15 % where the tail is not below 0.08; ``suitability`` =
-        0.5 stability + 0.3 Sharpe / 3 (within -1..1) + 0.2 tail calm, in 0..1.
+        width); ``internal_gate``: Sharpe above 0.5; ``outer_gate``: tail width below 0.08;
+        ``coherence`` = (Sharpe + 3 stability) / 5 in 0..1, less a quarter where the internal
+        gate fails and 15 % where the outer does; ``suitability`` = 0.5 stability +
+        0.3 Sharpe / 3 (within -1..1) + 0.2 tail calm, in 0..1.
     """
     sharpe, tail = pl.col("sharpe"), pl.col("tail_width")
     stability = 1 / (1 + pl.col("annual_volatility"))
     calm = 1 / (1 + 100 * tail)
+    internal, outer = sharpe > SHARPE_GATE, tail < TAIL_GATE
     kept = (
-        1
-        - pl.when(sharpe > SHARPE_GATE).then(0.0).otherwise(0.25)
-        - pl.when(tail < TAIL_GATE).then(0.0).otherwise(0.15)
+        1 - pl.when(internal).then(0.0).otherwise(0.25) - pl.when(outer).then(0.0).otherwise(0.15)
     )
     return statistics.with_columns(
         stability=stability,
         tail_calm=calm,
+        internal_gate=internal,
+        outer_gate=outer,
         coherence=((sharpe + 3 * stability) / 5).clip(0, 1) * kept,
         suitability=(0.5 * stability + 0.3 * (sharpe / 3).clip(-1, 1) + 0.2 * calm).clip(0, 1),
     )
+
+
+# picks.py still calls it by this name.
+suitability = suitability_scores

@@ -61,6 +61,7 @@ promotions: ledger positions weekly_picks
 realized_volatility: bars_1m corporate_actions stock_day_aggs universe
 stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
+suitability: corporate_actions stock_day_aggs treasury_yields universe
 summary: contract_health market_last model_compares openings positions promotions
     structure_features universe weekly_picks
 treasury_yields: massive_rest_api

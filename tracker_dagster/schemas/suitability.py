@@ -1,0 +1,143 @@
+"""Tables of how well tickers suit covered calls, and of how good the estimated premiums were."""
+
+from __future__ import annotations
+
+import dataframely as dy
+import polars as pl
+
+from tracker_dagster.schemas.base import (
+    Kind,
+    Table,
+    available_at,
+    choice,
+    count,
+    flag,
+    number,
+    price,
+    text,
+    trade_date,
+)
+from tracker_dagster.schemas.decisions import LANES
+from tracker_dagster.schemas.lineage import computed, straight, together
+
+#: How a premium is estimated where nothing is quoted: Black-Scholes at the realised volatility.
+PREMIUM_METHODS = ("bsm_realised_volatility",)
+
+
+class Suitability(dy.Schema):
+    """One row a member of the universe, from closes of sessions before, as known at 11:15 ET."""
+
+    trade_date = trade_date()
+    ticker = text("ticker of the universe", key=True)
+    available_at = available_at()
+    category = text("category of the universe")
+    enabled = flag("whether the ticker was enabled")
+    closes_count = count("split-adjusted closes behind the statistics", "closes", nullable=False)
+    last_close = price("latest of those closes, in shares of the session", nullable=True)
+    last_session = dy.Date(nullable=True, description="session of the latest close")
+    annual_volatility = number("of daily log returns", "per year", at_least=0)
+    sharpe = number("mean over deviation of daily log returns, annual; no cash rate taken off",
+                    "ratio")  # fmt: skip
+    max_drawdown = number("largest fall from a peak", "fraction", at_least=0, at_most=1)
+    daily_move = number("deviation of the last 21 daily log returns", "log return", at_least=0)
+    downside_5d = number("10th percentile of five-session log returns", "log return")
+    regime = number("slope of the last 20 closes over their mean", "per session")
+    tail_width = number("spread between the 1st and 10th percentile of returns", "log return",
+                        at_least=0)  # fmt: skip
+    return_entropy = number("entropy of the histogram of returns over its largest value",
+                            "fraction", at_least=0, at_most=1.000001)  # fmt: skip
+    stats_reason = text("why statistics are null", nullable=True)
+    expected_move_5d = number("one standard deviation over five sessions", "USD per share",
+                              at_least=0)  # fmt: skip
+    beta = number("slope of daily log returns on SPY's of the same sessions", "ratio")
+    beta_reason = text("why beta is null", nullable=True)
+    stability = number("1 / (1 + volatility)", "score", above=0, at_most=1)
+    tail_calm = number("1 / (1 + 100 x tail width)", "score", above=0, at_most=1)
+    coherence = number("Sharpe ratio and stability, less a part for each failed gate", "score",
+                       at_least=0, at_most=1)  # fmt: skip
+    suitability = number("covered-call suitability", "score", at_least=0, at_most=1)
+    internal_gate = flag("Sharpe ratio above 0.5; null when unknown", nullable=True)
+    outer_gate = flag("tail width below 0.08; null when unknown", nullable=True)
+    lane = choice(LANES, "lane of the ticker")
+    lane_reason = text("rule that gave the lane")
+    premium_estimate_100 = number(
+        "ESTIMATE of what one call brings, not a quote: see premium_estimate_method", "USD",
+        at_least=0,
+    )  # fmt: skip
+    premium_estimate_strike = number(
+        "strike of the estimate: the lane's target, not a listed strike", "USD per share", above=0
+    )
+    premium_estimate_expiry = dy.Date(nullable=True, description="weekly expiry of the estimate")
+    premium_estimate_method = choice(
+        PREMIUM_METHODS,
+        "Black-Scholes at the volatility realised over 21 sessions, scaled by the sessions left",
+        nullable=True,
+    )
+    premium_estimate_volatility = number(
+        "volatility of the estimate over the calendar time to expiry", "per year", at_least=0
+    )
+    premium_estimate_years = number(
+        "time from 11:15 ET to the expiry, 365 days a year", "years", at_least=0
+    )
+    premium_estimate_rate = number("continuous rate of the estimate", "per year")
+    premium_estimate_dividends = number(
+        "present value of the declared dividends before the expiry", "USD per share", at_least=0
+    )
+    premium_estimate_reason = text("why there is no estimate", nullable=True)
+
+    @dy.rule()
+    def unknown_says_why(cls) -> pl.Expr:
+        """Statistics, beta and estimate are there, or a reason is."""
+        return pl.all_horizontal(
+            pl.col(number).is_not_null() | pl.col(reason).is_not_null()
+            for number, reason in (
+                ("annual_volatility", "stats_reason"),
+                ("sharpe", "stats_reason"),
+                ("beta", "beta_reason"),
+                ("premium_estimate_100", "premium_estimate_reason"),
+            )
+        )
+
+    @dy.rule()
+    def rests_on_the_past(cls) -> pl.Expr:
+        """The latest close is of a session before."""
+        return pl.col("last_session").is_null() | (pl.col("last_session") < pl.col("trade_date"))
+
+
+_CLOSES = (
+    "stock_day_aggs.close",
+    "corporate_actions.split_from",
+    "corporate_actions.split_to",
+    "corporate_actions.ex_date",
+)
+_RATE = ("treasury_yields.rate", "treasury_yields.months")
+_DIVIDENDS = ("corporate_actions.cash_amount", "corporate_actions.ex_date")
+
+SUITABILITY = Table(
+    "suitability",
+    Suitability,
+    ("trade_date",),
+    Kind.DERIVED,
+    "How well each ticker suits covered calls: statistics, scores, lane and an estimated premium.",
+    made_from=together(
+        straight("universe", "ticker", "category", "enabled"),
+        computed(
+            "closes_count last_close annual_volatility sharpe max_drawdown daily_move downside_5d "
+            "regime tail_width return_entropy stats_reason expected_move_5d beta beta_reason "
+            "stability tail_calm coherence suitability internal_gate outer_gate lane lane_reason",
+            *_CLOSES,
+        ),
+        straight("stock_day_aggs", last_session="trade_date"),
+        computed("lane lane_reason", "universe.category"),
+        computed("premium_estimate_strike premium_estimate_volatility", *_CLOSES),
+        computed("premium_estimate_strike", "universe.category"),
+        computed("premium_estimate_rate", *_RATE),
+        computed("premium_estimate_dividends", *_DIVIDENDS, *_RATE),
+        computed(
+            "premium_estimate_100 premium_estimate_method premium_estimate_reason",
+            *_CLOSES, *_RATE, *_DIVIDENDS,
+        ),
+    ),
+)  # fmt: skip
+
+TABLES = (SUITABILITY,)
