@@ -3,15 +3,20 @@
 A return series without structure has independent signs. Every ticker's two estimates are
 compared with those of its own returns with the signs drawn at random: the sizes keep their
 order, so the shape of the day and clusters of volatility stay in the null and only serial
-structure is taken out.
+structure is taken out. What the null does not hold for is not tested: prices on ticks so coarse
+that rounding alone makes neighbouring returns alternate.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -35,6 +40,8 @@ class StructureSettings:
             exactly 6 of 240 ranks.
         segment: returns per Welch segment; segments never cross a session's end.
         lags: lags in bars of the madogram.
+        most_rounding: most correlation that rounding to the tick may give to neighbouring returns,
+            in standard errors of a correlation; above it the series is too coarse to be tested.
     """
 
     intraday_bars: int = 120
@@ -44,6 +51,7 @@ class StructureSettings:
     surrogates: int = 239
     segment: int = 32
     lags: tuple[int, ...] = (1, 2, 4, 8, 16)
+    most_rounding: float = 1.0
 
 
 def bar_sessions(decision_at: datetime) -> list[date]:
@@ -64,6 +72,11 @@ def history_status(bars: int, settings: StructureSettings) -> str:
     return "intraday_ok" if bars >= settings.intraday_bars else INSUFFICIENT
 
 
+def hann(length: int) -> np.ndarray:
+    """The periodic Hann window."""
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length))
+
+
 def spectral_entropy(segments: np.ndarray) -> np.ndarray:
     """Normalised entropy of the Welch spectrum.
 
@@ -75,9 +88,8 @@ def spectral_entropy(segments: np.ndarray) -> np.ndarray:
         value; 1 is a flat spectrum (Welch 1967; Inouye et al. 1991 for the normalisation).
     """
     length = segments.shape[-1]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
     centred = segments - segments.mean(axis=-1, keepdims=True)
-    spectrum = np.fft.rfft(centred * window, axis=-1)
+    spectrum = np.fft.rfft(centred * hann(length), axis=-1)
     power = (spectrum.real**2 + spectrum.imag**2).mean(axis=-2)[..., 1:]
     if length % 2 == 0:
         power[..., :-1] *= 2
@@ -124,6 +136,27 @@ def two_sided_p(observed: float, null: np.ndarray) -> float:
     return float(min(1.0, 2 * (1 + min(below, above)) / (len(null) + 1)))
 
 
+def rounding_correlation(closes: Sequence[np.ndarray]) -> float:
+    """Size of the correlation that rounding to the tick gives to neighbouring price changes.
+
+    A price that is rounded to a tick carries an error of variance tick^2 / 12, which enters two
+    neighbouring changes with opposite signs: their correlation is minus that over the variance of
+    the changes (Harris 1990 for the effect of discreteness). The tick is a cent, below a dollar a
+    hundredth of one (Regulation NMS, rule 612).
+
+    Args:
+        closes: one array of prices a session, in dollars.
+
+    Returns:
+        At least 0; infinite where no price changes.
+    """
+    changes = [np.diff(part) for part in closes]
+    total = sum(float(part @ part) for part in changes)
+    number = sum(len(part) for part in changes)
+    ticks = np.where(np.concatenate([np.asarray(c) for c in closes]) >= 1.0, 0.01, 0.0001)
+    return float((ticks**2).mean()) / 12 * number / total if total > 0 else float("inf")
+
+
 def surrogate_seed(ticker: str, day: date) -> int:
     """A seed that depends on the ticker and the day alone, the same in every process."""
     digest = hashlib.blake2b(f"{ticker}|{day.isoformat()}".encode(), digest_size=8).digest()
@@ -162,12 +195,16 @@ def structure_features(
         .sort("ticker", "start")
         .group_by("ticker")
     }
-    rows = []
-    for ticker in wanted:
+
+    def row(ticker: str) -> dict[str, object]:
         group = by_ticker.get(ticker)
         sessions = [] if group is None else _session_closes(group.tail(settings.weekly_bars))
-        row = _features(sessions, surrogate_seed(ticker, day), settings)
-        rows.append({"trade_date": day, "ticker": ticker, "available_at": decision_at, **row})
+        features = _features(sessions, surrogate_seed(ticker, day), settings)
+        return {"trade_date": day, "ticker": ticker, "available_at": decision_at, **features}
+
+    # The kernel releases the interpreter, so plain threads share the tickers out.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        rows = list(pool.map(row, wanted))
     return (
         STRUCTURE_FEATURES.conform(pl.DataFrame(rows, infer_schema_length=None))
         if rows
@@ -200,6 +237,10 @@ def _features(
     row["returns_count"] = number
     if not number or not any(np.any(part) for part in returns):
         return {**row, "reason": "prices do not move, or no session is long enough"}
+    coarse = rounding_correlation(closes)
+    if coarse * number**0.5 > settings.most_rounding:
+        why = f"rounding to the tick alone correlates neighbouring returns by {-coarse:.2f}"
+        return {**row, "reason": f"prices move by too few ticks a minute to be tested: {why}"}
     test = surrogate_test(returns, seed, settings)
     limit = settings.alpha / 2
     return {
@@ -212,28 +253,58 @@ def _features(
 
 
 def surrogate_test(
-    sessions: Sequence[np.ndarray], seed: int, settings: StructureSettings
+    sessions: Sequence[np.ndarray],
+    seed: int,
+    settings: StructureSettings,
+    backend: Literal["numba", "numpy"] = "numba",
 ) -> dict[str, float]:
     """Both estimates of a series of sessions' returns and their p-values.
 
-    Row 0 of every stack is the series itself, the others are its surrogates.
+    Args:
+        sessions: one array of returns a session.
+        seed: of the signs.
+        settings: knobs.
+        backend: compiled, or the slow twin that tests compare it with.
     """
-    rng = np.random.default_rng(seed)
-    stacks = []
-    for part in sessions:
-        signs = rng.integers(0, 2, size=(settings.surrogates + 1, len(part)), dtype=np.int8)
-        signs = signs * np.int8(2) - np.int8(1)
-        stack = np.abs(part) * signs
-        stack[0] = part
-        stacks.append(stack)
-    entropy = spectral_entropy(np.concatenate([_cut(s, settings.segment) for s in stacks], axis=1))
-    roughness = fractal_roughness(stacks, settings.lags)
+    ends = np.concatenate([[0], np.cumsum([len(part) for part in sessions])])
+    # Row 0 is the series itself, the others are its surrogates.
+    signs = _random_signs(seed, settings.surrogates + 1, int(ends[-1]))
+    signs[0] = 1
+    run = _compiled if backend == "numba" else _in_numpy
+    entropy, roughness = run(np.concatenate(sessions), signs, ends, settings)
     return {
         "spectral_entropy": float(entropy[0]),
         "fractal_roughness": float(roughness[0]),
         "fft_p_value": two_sided_p(entropy[0], entropy[1:]),
         "fractal_p_value": two_sided_p(roughness[0], roughness[1:]),
     }
+
+
+def _random_signs(seed: int, rows: int, columns: int) -> np.ndarray:
+    width = -(-columns // 8)
+    drawn = np.frombuffer(np.random.default_rng(seed).bytes(rows * width), dtype=np.uint8)
+    bits = np.unpackbits(drawn.reshape(rows, width), axis=1)[:, :columns]
+    return bits.astype(np.int8) * np.int8(2) - np.int8(1)
+
+
+def _compiled(
+    returns: np.ndarray, signs: np.ndarray, ends: np.ndarray, settings: StructureSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    from tracker_dagster.analytics.structure_kernels import flipped_estimates, half_transforms
+
+    even, odd = half_transforms(settings.segment)
+    found: tuple[np.ndarray, np.ndarray] = flipped_estimates(
+        returns, signs, ends, hann(settings.segment), even, odd, np.array(settings.lags)
+    )
+    return found
+
+
+def _in_numpy(
+    returns: np.ndarray, signs: np.ndarray, ends: np.ndarray, settings: StructureSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    stacks = [returns[first:last] * signs[:, first:last] for first, last in pairwise(ends)]
+    cut = np.concatenate([_cut(stack, settings.segment) for stack in stacks], axis=1)
+    return spectral_entropy(cut), fractal_roughness(stacks, settings.lags)
 
 
 def _cut(stack: np.ndarray, segment: int) -> np.ndarray:

@@ -77,6 +77,24 @@ def test_a_random_walk_has_dimension_one_and_a_half() -> None:
     )
 
 
+@pytest.mark.parametrize("lengths", [(389,) * 5, (389, 209, 40, 389, 120), (120,)])
+def test_the_compiled_estimates_are_those_of_numpy(lengths: tuple[int, ...]) -> None:
+    sessions = [lfilter([1], [1, -0.1], noise(20 + n, k)) for n, k in enumerate(lengths)]
+    compiled = structure.surrogate_test(sessions, 3, SETTINGS, backend="numba")
+    slow = structure.surrogate_test(sessions, 3, SETTINGS, backend="numpy")
+    assert compiled == pytest.approx(slow, rel=1e-9)
+
+
+def test_surrogates_have_independent_signs_that_differ_between_tickers() -> None:
+    signs = structure._random_signs(structure.surrogate_seed("AAA", DAY), 240, 1945)
+    assert set(np.unique(signs)) == {-1, 1}
+    # 466,800 draws: a standard error of 0.0015.
+    assert abs(signs.mean()) < 0.006
+    assert abs((signs[:, 1:] * signs[:, :-1]).mean()) < 0.006
+    others = structure._random_signs(structure.surrogate_seed("BBB", DAY), 240, 1945)
+    assert abs((signs * others).mean()) < 0.006
+
+
 def false_alarms(make_sessions, trials: int) -> int:  # type: ignore[no-untyped-def]
     found = 0
     for seed in range(trials):
@@ -106,7 +124,15 @@ def garch_with_a_u_shaped_day(seed: int) -> list[np.ndarray]:
     return sessions
 
 
-@pytest.mark.parametrize("null", [iid, garch_with_a_u_shaped_day])
+def rounded_to_cents(seed: int, ticks: float = 3.0) -> list[np.ndarray]:
+    """A random walk at $20 that moves by ``ticks`` cents a minute, rounded to the cent."""
+    rng = np.random.default_rng(70_000 + seed)
+    walks = [20 + np.concatenate([[0], rng.normal(0, ticks / 100, 389).cumsum()]) for _ in range(5)]
+    return [np.diff(np.log(np.round(walk, 2))) for walk in walks]
+
+
+@pytest.mark.feature(16)
+@pytest.mark.parametrize("null", [iid, garch_with_a_u_shaped_day, rounded_to_cents])
 def test_false_alarms_stay_within_alpha(null) -> None:  # type: ignore[no-untyped-def]
     trials = 120
     found = false_alarms(null, trials)
@@ -115,6 +141,42 @@ def test_false_alarms_stay_within_alpha(null) -> None:  # type: ignore[no-untype
     assert found > 0
 
 
+def test_the_size_of_the_test_is_exact_where_all_signs_are_as_likely() -> None:
+    """A two-sided rank test: 3 of 240 places at either end have p <= 6/240, which is 2.5 %."""
+    rng = np.random.default_rng(0)
+    p_values = [
+        structure.surrogate_test([rng.normal(size=160)], seed, SETTINGS)["fft_p_value"]
+        for seed in range(800)
+    ]
+    found = sum(p <= SETTINGS.alpha / 2 + 1e-12 for p in p_values)
+    assert binom.ppf(0.001, 800, 0.025) <= found <= binom.ppf(0.999, 800, 0.025)
+
+
+def test_prices_on_coarse_ticks_are_not_tested() -> None:
+    """A walk of half a cent a minute: rounding alone would be called unstable most of the time."""
+    rng = np.random.default_rng(8)
+    fine = 2.5 + rng.normal(0, 0.005, len(MINUTES)).cumsum()
+    found = []
+    for seed in range(10):
+        coarse = rounded_to_cents(seed, 0.7)
+        test = structure.surrogate_test(coarse, seed, SETTINGS)
+        found.append(min(test["fft_p_value"], test["fractal_p_value"]) <= 0.025)
+    assert sum(found) >= 7
+    row = row_of(bars_of(noise(1)).with_columns(close=pl.Series(np.round(fine, 2))))
+    assert row["fft_status"] == row["fractal_status"] == "insufficient_history"
+    assert row["history_status"] == "weekly_stable"
+    assert "too few ticks" in str(row["reason"])
+
+
+def test_the_correlation_that_rounding_gives_is_what_it_says() -> None:
+    rng = np.random.default_rng(11)
+    walk = np.round(20 + rng.normal(0, 0.01, 400_000).cumsum(), 2)
+    changes = np.diff(walk)
+    measured = np.corrcoef(changes[1:], changes[:-1])[0, 1]
+    assert structure.rounding_correlation([walk]) == pytest.approx(-measured, abs=0.006)
+
+
+@pytest.mark.feature(16)
 def test_a_turning_series_is_found() -> None:
     found = false_alarms(lambda seed: [lfilter([1], [1, 0.25], s) for s in iid(seed)], 20)
     assert found >= 19
@@ -171,6 +233,7 @@ def test_overnight_jumps_are_not_returns() -> None:
         assert moved[column] == pytest.approx(calm[column])
 
 
+@pytest.mark.feature(17)
 @pytest.mark.parametrize(
     ("kept", "status", "gate"),
     [
