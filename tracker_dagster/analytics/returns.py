@@ -31,6 +31,18 @@ STATISTICS: dict[str, pl.DataType] = {
     "stats_reason": pl.String(),
 }
 
+#: Those of them that prices alone give.
+_FROM_PRICES = (
+    "annual_volatility",
+    "sharpe",
+    "max_drawdown",
+    "daily_move",
+    "downside_5d",
+    "regime",
+    "tail_width",
+    "return_entropy",
+)
+
 _ENTROPY_BINS = 20
 _MOVE_RETURNS = 21
 _REGIME_CLOSES = 20
@@ -88,47 +100,12 @@ def adjust_for_splits(bars: pl.DataFrame, splits: pl.DataFrame, as_of: date) -> 
     )
 
 
-def log_returns(closes: np.ndarray) -> np.ndarray:
-    """Natural-log returns of consecutive closes; one fewer than there are closes."""
-    return np.diff(np.log(np.asarray(closes, dtype=float)))
-
-
-def annual_volatility(returns: np.ndarray) -> float:
-    """Sample standard deviation of daily log returns, per year."""
-    return float(np.std(returns, ddof=1) * np.sqrt(SESSIONS_PER_YEAR))
-
-
-def sharpe_ratio(returns: np.ndarray) -> float | None:
-    """Annual mean over deviation of daily log returns, no cash rate taken off.
-
-    None where the returns do not vary.
-    """
-    deviation = float(np.std(returns, ddof=1))
-    if deviation == 0.0:
-        return None
-    return float(np.mean(returns) / deviation * np.sqrt(SESSIONS_PER_YEAR))
-
-
-def max_drawdown(closes: np.ndarray) -> float:
-    """Largest fall from a running peak, as a fraction of that peak (0.25 is a quarter lost)."""
-    peak = np.maximum.accumulate(closes)
-    return float(np.max(1.0 - np.asarray(closes) / peak))
-
-
-def normalised_entropy(returns: np.ndarray, bins: int = _ENTROPY_BINS) -> float:
-    """Shannon entropy of the returns' histogram over its largest value: 0 to 1.
-
-    Shares of the sample are used, not a density, so the figure does not depend on the unit.
-    """
-    counts, _ = np.histogram(returns, bins=bins)
-    shares = counts[counts > 0] / counts.sum()
-    return float(max(0.0, -np.sum(shares * np.log(shares))) / np.log(bins))
-
-
 def return_statistics(
     closes: pl.DataFrame, *, minimum: int = MINIMUM_CLOSES, lookback: int = SESSIONS_PER_YEAR
 ) -> pl.DataFrame:
     """One row a ticker of daily statistics.
+
+    All tickers are worked out at once, as rows of one matrix.
 
     Args:
         closes: ``ticker``, ``trade_date``, ``close``, already split-adjusted, in any order.
@@ -136,47 +113,135 @@ def return_statistics(
         lookback: only the latest that many closes count.
 
     Returns:
-        ``ticker`` and `STATISTICS`. ``daily_move`` is the deviation of the last 21 log returns;
+        ``ticker`` and `STATISTICS`. ``annual_volatility`` is the sample deviation of daily log
+        returns by the root of 252; ``sharpe`` their mean over that, both of a year, no cash rate
+        taken off, null where they do not vary; ``max_drawdown`` the largest fall from a running
+        peak, as a fraction of it; ``daily_move`` is the deviation of the last 21 log returns;
         ``downside_5d`` the 10th percentile of overlapping five-session log returns; ``regime``
         the least-squares slope of the last 20 closes over their mean, per session;
         ``tail_width`` the distance between the 1st and the 10th percentile of daily returns.
     """
-    rows = [
-        {"ticker": ticker, **_statistics(group, minimum)}
-        for (ticker,), group in closes.sort("ticker", "trade_date")
-        .group_by("ticker", maintain_order=True)
-        .tail(lookback)
-        .group_by("ticker", maintain_order=True)
-    ]
-    return pl.DataFrame(rows, schema={"ticker": pl.String(), **STATISTICS})
+    latest = closes.sort("ticker", "trade_date").group_by("ticker", maintain_order=True)
+    latest = latest.tail(lookback)
+    rows = latest.group_by("ticker", maintain_order=True).agg(
+        closes_count=pl.len().cast(pl.Int64),
+        last_close=pl.col("close").last(),
+        last_session=pl.col("trade_date").last(),
+    )
+    counts = rows["closes_count"].to_numpy()
+    enough = counts >= minimum
+    prices = _right_aligned(latest["close"].to_numpy(), counts)[enough]
+    known = {name: np.full(len(counts), np.nan) for name in _FROM_PRICES}
+    if enough.any():
+        for name, values in _statistics(prices).items():
+            known[name][enough] = values
+    return rows.with_columns(
+        *(pl.Series(name, values, nan_to_null=True) for name, values in known.items()),
+        stats_reason=pl.when(pl.col("closes_count") < minimum).then(
+            pl.format(f"{{}} closes, {minimum} needed", "closes_count")
+        ),
+    ).select(
+        "ticker",
+        *(name for name in STATISTICS if name != "stats_reason"),
+        stats_reason=pl.when(pl.col("sharpe").is_null() & pl.col("stats_reason").is_null())
+        .then(pl.lit("closes do not vary"))
+        .otherwise("stats_reason"),
+    )
 
 
-def _statistics(group: pl.DataFrame, minimum: int) -> dict[str, object]:
-    series = group["close"].to_numpy()
-    base: dict[str, object] = {
-        "closes_count": len(series),
-        "last_close": float(series[-1]),
-        "last_session": group["trade_date"][-1],
-    }
-    if len(series) < minimum:
-        return {**base, "stats_reason": f"{len(series)} closes, {minimum} needed"}
-    returns = log_returns(series)
-    recent = series[-_REGIME_CLOSES:]
-    five_day = np.log(series[5:] / series[:-5])
-    low, ten = np.quantile(returns, [0.01, 0.10])
-    sharpe = sharpe_ratio(returns)
+def _right_aligned(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Runs of values, one after the other, as rows that end in the last column; NaN before."""
+    width = int(counts.max(initial=0))
+    rows = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
+    matrix = np.full((len(counts), width), np.nan)
+    matrix[rows, place + np.repeat(width - counts, counts)] = values
+    return matrix
+
+
+def _statistics(prices: np.ndarray) -> dict[str, np.ndarray]:
+    """`_FROM_PRICES` of each row of closes (n, sessions); NaN before a row's first."""
+    logs = np.log(prices)
+    returns = np.diff(logs, axis=1)
+    recent = prices[:, -_REGIME_CLOSES:]
+    deviation = _deviations(returns)
+    mean = _means(returns)
+    low, tenth = _quantiles(returns, (0.01, 0.10))
+    # A row's own first close stands before it: no fall, no new peak.
+    first = prices[np.arange(len(prices)), np.argmax(np.isfinite(prices), axis=1)]
+    whole = np.where(np.isfinite(prices), prices, first[:, None])
+    peaks = np.maximum.accumulate(whole, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sharpe = np.where(deviation == 0.0, np.nan, mean / deviation * np.sqrt(SESSIONS_PER_YEAR))
     return {
-        **base,
-        "annual_volatility": annual_volatility(returns),
+        "annual_volatility": deviation * np.sqrt(SESSIONS_PER_YEAR),
         "sharpe": sharpe,
-        "max_drawdown": max_drawdown(series),
-        "daily_move": float(np.std(returns[-_MOVE_RETURNS:], ddof=1)),
-        "downside_5d": float(np.quantile(five_day, 0.10)),
-        "regime": float(np.polyfit(np.arange(len(recent)), recent, 1)[0] / recent.mean()),
-        "tail_width": float(abs(low - ten)),
+        "max_drawdown": np.max(1.0 - whole / peaks, axis=1, initial=0.0),
+        "daily_move": _deviations(returns[:, -_MOVE_RETURNS:]),
+        "downside_5d": _quantiles(logs[:, 5:] - logs[:, :-5], (0.10,))[0],
+        "regime": _slopes(recent) / _means(recent),
+        "tail_width": np.abs(low - tenth),
         "return_entropy": normalised_entropy(returns),
-        "stats_reason": "closes do not vary" if sharpe is None else None,
     }
+
+
+def _means(rows: np.ndarray) -> np.ndarray:
+    return np.nansum(rows, axis=1) / np.isfinite(rows).sum(axis=1)
+
+
+def _deviations(rows: np.ndarray) -> np.ndarray:
+    """Sample standard deviation of each row's numbers."""
+    squares = np.nansum((rows - _means(rows)[:, None]) ** 2, axis=1)
+    return np.sqrt(squares / (np.isfinite(rows).sum(axis=1) - 1))
+
+
+def _quantiles(rows: np.ndarray, shares: tuple[float, ...]) -> list[np.ndarray]:
+    """Quantiles of each row's numbers, linear between neighbours."""
+    ascending = np.sort(rows, axis=1)  # NaN goes last
+    last = np.isfinite(rows).sum(axis=1) - 1
+    found = []
+    for share in shares:
+        position = share * last
+        below = np.floor(position).astype(np.int64)
+        pair = np.stack([below, np.minimum(below + 1, last)], axis=1)
+        lower, upper = np.take_along_axis(ascending, pair, axis=1).T
+        found.append(lower + (upper - lower) * (position - below))
+    return found
+
+
+def _slopes(rows: np.ndarray) -> np.ndarray:
+    """Least-squares slope of each row's numbers per column."""
+    there = np.isfinite(rows)
+    place = np.where(there, np.arange(rows.shape[1], dtype=float), np.nan)
+    from_mean = place - _means(place)[:, None]
+    return np.nansum(from_mean * rows, axis=1) / np.nansum(from_mean**2, axis=1)
+
+
+def normalised_entropy(rows: np.ndarray, bins: int = _ENTROPY_BINS) -> np.ndarray:
+    """Shannon entropy of the histogram of each row's numbers over its largest value: 0 to 1.
+
+    Shares of the sample are used, not a density, so the figure does not depend on the unit.
+
+    Args:
+        rows: (n, m); NaN does not count.
+        bins: of equal width from a row's least to its largest number; at least 2.
+
+    Returns:
+        (n,).
+    """
+    there = np.isfinite(rows)
+    low = np.min(rows, axis=1, where=there, initial=np.inf)[:, None]
+    high = np.max(rows, axis=1, where=there, initial=-np.inf)[:, None]
+    same = low == high
+    # As numpy's histogram does for numbers that are all the same.
+    low, high = np.where(same, low - 0.5, low), np.where(same, high + 0.5, high)
+    scaled = np.where(there, (rows - low) / (high - low) * bins, 0.0)
+    place = np.minimum(scaled.astype(np.int64), bins - 1)
+    at = (np.arange(len(rows))[:, None] * bins + place)[there]
+    counts = np.bincount(at, minlength=len(rows) * bins).reshape(len(rows), bins)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    terms = np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0)
+    return np.maximum(0.0, -terms.sum(axis=1)) / np.log(bins)
 
 
 def betas(

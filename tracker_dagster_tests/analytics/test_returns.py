@@ -45,7 +45,7 @@ def test_a_seven_for_one_split_leaves_no_jump_and_the_stored_rows_as_traded() ->
     adjusted = returns.adjust_for_splits(stored, known, date(2014, 6, 5))
     assert adjusted["close"].to_list() == pytest.approx([92.0, 92.2242857, 93.70, 94.25])
     assert adjusted["volume"].to_list() == pytest.approx([4900.0, 4900.0, 700.0, 700.0])
-    assert np.abs(returns.log_returns(adjusted["close"].to_numpy())).max() < 0.02
+    assert np.abs(np.diff(np.log(adjusted["close"].to_numpy()))).max() < 0.02
     assert_frame_equal(stored, as_traded)
 
 
@@ -140,9 +140,113 @@ def test_only_the_lookback_counts_and_row_order_does_not() -> None:
 
 
 def test_entropy_is_one_for_even_bins_and_zero_for_a_single_value() -> None:
-    assert returns.normalised_entropy(np.arange(200.0)) == pytest.approx(1.0)
-    assert returns.normalised_entropy(np.zeros(50)) == pytest.approx(0.0)
-    assert returns.normalised_entropy(np.arange(200.0) / 1e6) == pytest.approx(1.0)
+    even = np.arange(200.0)
+    rows = np.stack([even, np.zeros(200), even / 1e6, np.where(even < 100, even, np.nan)])
+    assert returns.normalised_entropy(rows) == pytest.approx([1.0, 0.0, 1.0, 1.0])
+
+
+def one_at_a_time(closes: np.ndarray) -> dict[str, float]:
+    """The statistics of one ticker by numpy's own functions."""
+    logs = np.diff(np.log(closes))
+    recent = closes[-20:]
+    counts, _ = np.histogram(logs, bins=20)
+    shares = counts[counts > 0] / counts.sum()
+    first, tenth = np.quantile(logs, [0.01, 0.10])
+    return {
+        "closes_count": len(closes),
+        "last_close": closes[-1],
+        "annual_volatility": np.std(logs, ddof=1) * 252**0.5,
+        "sharpe": np.mean(logs) / np.std(logs, ddof=1) * 252**0.5,
+        "max_drawdown": np.max(1 - closes / np.maximum.accumulate(closes)),
+        "daily_move": np.std(logs[-21:], ddof=1),
+        "downside_5d": np.quantile(np.log(closes[5:] / closes[:-5]), 0.10),
+        "regime": np.polyfit(np.arange(len(recent)), recent, 1)[0] / recent.mean(),
+        "tail_width": abs(first - tenth),
+        "return_entropy": -np.sum(shares * np.log(shares)) / np.log(20),
+    }
+
+
+def walk(rng: np.random.Generator, sessions: int, deviation: float = 0.02) -> np.ndarray:
+    steps: np.ndarray = rng.normal(0.0005, deviation, sessions)
+    return 50 * np.exp(np.cumsum(steps))
+
+
+@pytest.mark.feature(18)
+def test_many_tickers_at_once_agree_with_one_at_a_time() -> None:
+    rng = np.random.default_rng(7)
+    # Of every length from too few to more than the look-back, in turn.
+    lengths = [*range(3, 60), 251, 252, 253, 400]
+    paths = {f"T{n:03}": walk(rng, n, 0.005 * (1 + n % 9)) for n in lengths}
+    rows = returns.return_statistics(
+        pl.concat(bars(list(path), ticker=name) for name, path in paths.items()).sample(
+            fraction=1, shuffle=True, seed=2
+        ),
+        minimum=12,
+        lookback=252,
+    )
+    assert rows["ticker"].to_list() == sorted(paths)
+    for row in rows.iter_rows(named=True):
+        path = paths[row["ticker"]][-252:]
+        if len(path) < 12:
+            assert row["stats_reason"] == f"{len(path)} closes, 12 needed"
+            assert all(row[name] is None for name in ("annual_volatility", "regime", "sharpe"))
+        else:
+            expected = one_at_a_time(path)
+            assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+            assert row["stats_reason"] is None
+
+
+def test_closes_that_do_not_vary_have_no_sharpe_ratio_and_say_why() -> None:
+    frozen = pl.concat([bars([7.0] * 30, ticker="A"), bars(list(walk(np.random.default_rng(1), 40)),
+                                                          ticker="B")])  # fmt: skip
+    flat, moving = returns.return_statistics(frozen).to_dicts()
+    assert (flat["annual_volatility"], flat["max_drawdown"], flat["regime"]) == (0.0, 0.0, 0.0)
+    assert flat["sharpe"] is None
+    assert flat["stats_reason"] == "closes do not vary"
+    assert moving["stats_reason"] is None
+
+
+def test_beta_by_hand() -> None:
+    # Market returns +1 %, -1 %, +2 %, the stock's twice that and, in the last, half a point more.
+    market = 100 * np.exp(np.cumsum([0.0, 0.01, -0.01, 0.02]))
+    stock = 50 * np.exp(np.cumsum([0.0, 0.02, -0.02, 0.045]))
+    row = returns.betas(
+        bars(list(stock)), bars(list(market), ticker="SPY"), minimum=3, lookback=252
+    ).row(0, named=True)
+    # Means 2/300 and 4.5/300; sums of products of deviations: covariance
+    # (.01-.02/3)(.02-.015) + (-.01-.02/3)(-.02-.015) + (.02-.02/3)(.045-.015) = 0.001
+    # variance (.01-.02/3)^2 + (-.01-.02/3)^2 + (.02-.02/3)^2 = 0.000466667
+    assert row["common_returns"] == 3
+    assert row["beta"] == pytest.approx(0.001 / 0.000466666667)
+
+
+def test_beta_compares_only_returns_between_the_same_sessions() -> None:
+    rng = np.random.default_rng(11)
+    market, own = walk(rng, 90, 0.01), rng.normal(0, 0.01, 89)
+    stock = 20 * np.exp(np.concatenate([[0.0], np.cumsum(1.5 * np.diff(np.log(market)) + own)]))
+    gaps = {10, 11, 40, 89}
+    whole = bars(list(stock))
+    kept = whole.with_row_index().filter(~pl.col("index").is_in(sorted(gaps))).drop("index")
+    row = returns.betas(kept, bars(list(market), ticker="SPY")).row(0, named=True)
+    pairs = [n for n in range(1, 90) if not {n, n - 1} & gaps]
+    x, y = np.diff(np.log(market)), np.diff(np.log(stock))
+    at = [n - 1 for n in pairs]
+    assert row["common_returns"] == len(pairs)
+    assert row["beta"] == pytest.approx(np.polyfit(x[at], y[at], 1)[0])
+
+
+def test_beta_is_null_where_too_little_is_in_common_or_the_market_stands_still() -> None:
+    rng = np.random.default_rng(5)
+    stock, market = bars(list(walk(rng, 61))), bars(list(walk(rng, 61)), ticker="SPY")
+    assert returns.betas(stock, market)["beta"].item() is not None
+    assert returns.betas(stock, market.tail(60)).row(0) == ("AAPL", 59, None)
+    assert returns.betas(stock, bars([9.0] * 61, ticker="SPY")).row(0) == ("AAPL", 60, None)
+    assert returns.betas(stock, market.clear()).is_empty()
+
+
+def test_the_market_s_own_beta_is_one() -> None:
+    market = bars(list(walk(np.random.default_rng(2), 300)), ticker="SPY")
+    assert returns.betas(market, market).row(0) == ("SPY", 251, pytest.approx(1.0))
 
 
 def test_statistics_accept_the_tables_columns() -> None:

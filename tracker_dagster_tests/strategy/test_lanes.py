@@ -8,7 +8,7 @@ import pytest
 from tracker_dagster.schemas.decisions import LANES
 from tracker_dagster.strategy.lanes import assign_lanes
 from tracker_dagster.strategy.settings import LaneSettings
-from tracker_dagster.strategy.suitability import suitability
+from tracker_dagster.strategy.suitability import suitability_scores
 
 
 def lane_of(
@@ -66,7 +66,7 @@ def test_suitability_by_hand() -> None:
         },
         schema_overrides={"annual_volatility": pl.Float64},
     )
-    rows = suitability(statistics).to_dicts()
+    rows = suitability_scores(statistics).to_dicts()
     assert rows[0]["suitability"] == pytest.approx(0.5 / 1.25 + 0.3 * 0.5 + 0.2 / 2)
     assert rows[0]["coherence"] == pytest.approx((1.5 + 3 / 1.25) / 5)
     # The Sharpe term saturates; a wide tail costs coherence 15 %.
@@ -79,7 +79,7 @@ def test_suitability_by_hand() -> None:
 def test_every_lane_is_reachable_from_statistics() -> None:
     reached = {
         assign_lanes(
-            suitability(
+            suitability_scores(
                 pl.DataFrame(
                     {
                         "category": ["GROWTH"],
