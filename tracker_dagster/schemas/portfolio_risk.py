@@ -47,7 +47,7 @@ class PortfolioRisk(dy.Schema):
     Greeks are sums over the tickers that could be valued as a whole, shares and every option on
     them: half a covered call would show twice its risk. What was left out is named in
     ``left_out``; a sum is null where something is held and nothing of it could be valued.
-    Capital needs prices alone and has its own note, ``capital_reason``.
+    Capital and its concentration need prices alone, and are null where one is missing.
     """
 
     trade_date = trade_date()
@@ -67,7 +67,11 @@ class PortfolioRisk(dy.Schema):
     beta_delta_spy = number("the same in shares of SPY", "shares")
     beta_reason = text("why there is no beta-weighted delta", nullable=True)
     stock_value = number("shares held at their price", "USD")
-    option_value = number("options at the middle of their quotes; negative when owed", "USD")
+    option_value = number(
+        "options at the middle of their quotes, where there is none at their neighbours' "
+        "volatility; negative when owed",
+        "USD",
+    )
     cash_secured = number("cash that sold puts may call for", "USD", at_least=0)
     capital = number("shares, cash secured and bought options", "USD", at_least=0)
     largest_ticker = text("ticker with most capital", nullable=True)
@@ -81,8 +85,8 @@ class PortfolioRisk(dy.Schema):
         "Herfindahl index of capital by category", "index", at_least=0, at_most=1.000001
     )
     capital_reason = text("why capital is null: what has no price", nullable=True)
-    unhedged_calls = count(
-        "contracts of calls sold without shares against them, in any ticker", "contracts"
+    uncovered_call_shares = number(
+        "shares that calls were sold on beyond those held, tickers added up", "shares", at_least=0
     )
     inputs = text("JSON identities (slots, sources) of what was read")
 
@@ -147,7 +151,7 @@ PORTFOLIO_RISK = Table(
     "Greeks, beta to SPY, capital and concentration of each account at a slot.",
     made_from=together(
         computed("account", "positions.account", "ledger.payload"),
-        computed("positions_count tickers_count unhedged_calls", *_SHARES),
+        computed("positions_count tickers_count uncovered_call_shares", *_SHARES),
         computed("valued_count left_out", *_VALUED),
         computed("net_delta_shares net_delta_usd", *_VALUED, "option_greeks.delta"),
         computed("net_gamma_usd_per_1pct", *_VALUED, "option_greeks.gamma"),

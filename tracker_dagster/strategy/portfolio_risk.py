@@ -1,0 +1,281 @@
+"""Greeks, capital and concentration of what each account holds, tickers as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import polars as pl
+
+from tracker_dagster.schemas.portfolio_risk import (
+    ALL_REAL,
+    PORTFOLIO_RISK,
+)
+from tracker_dagster.strategy.known import known_at
+from tracker_dagster.strategy.portfolio_legs import option_legs, share_legs
+
+#: The book that no money is in.
+PAPER = "paper"
+#: What betas are to.
+MARKET = "SPY"
+#: Category of a ticker that is not in the universe.
+OUTSIDE = "not in the universe"
+KEYS = ("account", "ticker")
+_SUMS = ("delta", "gamma", "theta", "vega", "option_value", "secured", "bought", "short_calls")
+
+
+@dataclass(frozen=True)
+class Book:
+    """What is open at a slot, valued.
+
+    Attributes:
+        tickers: one row an account and ticker: ``shares``, ``price`` and the sums of its options,
+            with ``problem`` and ``capital_problem`` where something is not known.
+        options: rows of `option_legs`.
+        dividends: that the options were valued with.
+        market_price: of `MARKET`, USD a share; None where it is not known.
+    """
+
+    tickers: pl.DataFrame
+    options: pl.DataFrame
+    dividends: pl.DataFrame
+    market_price: float | None
+
+
+def valued_book(
+    positions: pl.DataFrame,
+    holdings: pl.DataFrame | None,
+    prices: pl.DataFrame,
+    greeks: pl.DataFrame,
+    dividends: pl.DataFrame,
+    betas: pl.DataFrame,
+    categories: pl.DataFrame,
+    day: date,
+    slot: datetime,
+) -> Book:
+    """What each account holds of each ticker at a slot, valued as far as it can be.
+
+    Args:
+        positions: rows of positions; others than OPEN are ignored.
+        holdings: ``account``, ``ticker``, ``shares``; None where nothing is known of any.
+        prices: rows of market_last of ``day``; each ticker's latest slot up to ``slot`` counts.
+        greeks: rows of option_greeks of captured chains of ``day``; each underlying's latest slot
+            up to ``slot`` counts, the whole chain of it.
+        dividends: cash dividends ahead of ``slot``, as `dividends_ahead` gives them.
+        betas: ``ticker`` and ``beta`` to `MARKET`.
+        categories: ``ticker`` and ``category``.
+        day: session.
+        slot: instant of the book.
+    """
+    held = positions.filter(pl.col("status") == "OPEN")
+    last = (
+        known_at(prices, slot, day)
+        .filter((pl.col("trade_date") == day) & pl.col("price").is_not_null())
+        .sort("slot")
+        .unique("ticker", keep="last", maintain_order=True)
+    )
+    chains = known_at(greeks, slot, day).filter(pl.col("trade_date") == day)
+    chains = chains.filter(pl.col("slot") == pl.col("slot").max().over("underlying"))
+    options = option_legs(held, chains, dividends)
+    shares = share_legs(held, holdings)
+    tickers = (
+        pl.concat([shares.select(KEYS), options.select(KEYS)])
+        .unique()
+        .join(shares, on=KEYS, how="left")
+        .join(_option_sums(options), on=KEYS, how="left")
+        .join(last.select("ticker", "price"), on="ticker", how="left")
+        .join(betas.select("ticker", "beta").unique("ticker"), on="ticker", how="left")
+        .join(categories.select("ticker", "category").unique("ticker"), on="ticker", how="left")
+        .with_columns(
+            pl.col("shares", *_SUMS, "positions").fill_null(0),
+            pl.col("category").fill_null(OUTSIDE),
+        )
+        .sort(KEYS)
+    )
+    no_price = pl.when(pl.col("price").is_null()).then(pl.lit("no price was captured"))
+    tickers = tickers.with_columns(
+        problem=pl.coalesce(no_price, "problem"),
+        # Cash that puts secure needs no price; shares do.
+        capital_problem=pl.coalesce(
+            pl.when(pl.col("shares") != 0).then(no_price), "bought_problem"
+        ),
+    )
+    market = last.filter(pl.col("ticker") == MARKET)["price"]
+    return Book(tickers, options, dividends, market[0] if market.len() else None)
+
+
+def _option_sums(options: pl.DataFrame) -> pl.DataFrame:
+    """Options of each account and ticker, added up; a sum says nothing where there is a problem."""
+    units = pl.col("units")
+    sold_put = (pl.col("right") == "P") & (units < 0)
+    sold_call = (pl.col("right") == "C") & (units < 0)
+    named = pl.format("{} {}", "symbol", "problem")
+    return (
+        options.group_by(*KEYS, maintain_order=True)
+        .agg(
+            positions=pl.len(),
+            **{name: (pl.col(name) * units).sum() for name in ("delta", "gamma", "theta", "vega")},
+            option_value=(pl.col("price") * units).sum(),
+            secured=pl.when(sold_put).then(-units * pl.col("strike")).sum(),
+            bought=pl.when(units > 0).then(units * pl.col("price")).sum(),
+            short_calls=pl.when(sold_call).then(-units).sum(),
+            problem=named.filter(pl.col("problem").is_not_null()).sort().str.join(", "),
+            bought_problem=named.filter(pl.col("price").is_null() & (units > 0))
+            .sort()
+            .str.join(", "),
+        )
+        .with_columns(
+            pl.when(pl.col(name) != "").then(name).alias(name)
+            for name in ("problem", "bought_problem")
+        )
+    )
+
+
+def portfolio_risk(
+    book: Book, day: date, slot: datetime, inputs: Mapping[str, object] | None = None
+) -> pl.DataFrame:
+    """Rows of portfolio_risk: one an account, and one for all with real money where there is any.
+
+    Units: delta in shares and in USD (shares times price); gamma in USD of delta for a move of
+    1 %, gamma x price^2 / 100; theta in USD per calendar day; vega in USD per volatility point,
+    a hundredth of that per 1.00. Beta-weighted delta adds up beta times dollar delta: what the
+    book gains as SPY gains 100 %, to first order (Hull, Options, Futures and Other Derivatives,
+    10th ed., section 3.5); over the price of SPY it is in its shares.
+
+    Args:
+        book: of `valued_book`.
+        day: session.
+        slot: instant of the book.
+        inputs: identities of what was read.
+    """
+    if book.tickers.is_empty():
+        return PORTFOLIO_RISK.empty()
+    whole = pl.col("problem").is_null()
+    dollars = (pl.col("shares") + pl.col("delta")) * pl.col("price")
+    capital = (
+        pl.when(pl.col("shares") == 0).then(0.0).otherwise(pl.col("shares").abs() * pl.col("price"))
+        + pl.col("secured")
+        + pl.col("bought")
+    )
+    rows = _with_all_real(book.tickers).with_columns(
+        capital=pl.when(pl.col("capital_problem").is_null()).then(capital),
+        worth=pl.when(pl.col("shares") == 0)
+        .then(0.0)
+        .otherwise(pl.col("shares") * pl.col("price")),
+        dollar_delta=pl.when(whole).then(dollars),
+    )
+
+    def of_whole(value: pl.Expr) -> pl.Expr:
+        return pl.when(whole.any()).then(value.filter(whole).sum())
+
+    def unless_missing(value: pl.Expr) -> pl.Expr:
+        return pl.when(pl.col("capital_problem").is_null().all()).then(value.sum())
+
+    def named(column: str) -> pl.Expr:
+        with_ticker = pl.format("{}: {}", "ticker", column).filter(pl.col(column).is_not_null())
+        return with_ticker.sort().str.join("; ")
+
+    no_beta = whole & pl.col("beta").is_null() & (pl.col("dollar_delta") != 0)
+    accounts = rows.group_by("account", maintain_order=True).agg(
+        positions_count=pl.col("positions").sum(),
+        tickers_count=pl.len(),
+        valued_count=whole.sum(),
+        net_delta_shares=of_whole(pl.col("shares") + pl.col("delta")),
+        net_delta_usd=of_whole(pl.col("dollar_delta")),
+        net_gamma_usd_per_1pct=of_whole(pl.col("gamma") * pl.col("price") ** 2 / 100),
+        theta_day=of_whole(pl.col("theta")),
+        vega_point=of_whole(pl.col("vega") / 100),
+        beta_reason=pl.when(~whole.any())
+        .then(pl.lit("nothing could be valued"))
+        .when(no_beta.any())
+        .then(pl.format("no beta of {}", pl.col("ticker").filter(no_beta).sort().str.join(", "))),
+        beta_delta_usd=of_whole(pl.col("dollar_delta") * pl.col("beta").fill_null(0.0)),
+        stock_value=unless_missing(pl.col("worth")),
+        option_value=of_whole(pl.col("option_value")),
+        cash_secured=pl.col("secured").sum(),
+        capital=unless_missing(pl.col("capital")),
+        capital_reason=named("capital_problem"),
+        uncovered_call_shares=pl.col("uncovered").sum(),
+    )
+    accounts = accounts.with_columns(
+        capital_reason=pl.when(pl.col("capital").is_null()).then("capital_reason"),
+        beta_delta_usd=pl.when(pl.col("beta_reason").is_null()).then("beta_delta_usd"),
+    ).with_columns(
+        beta_delta_spy=pl.col("beta_delta_usd") / pl.lit(book.market_price, dtype=pl.Float64)
+    )
+    return PORTFOLIO_RISK.conform(
+        accounts.join(_left_out(rows), on="account", how="left")
+        .join(_concentration(rows, accounts), on="account", how="left")
+        .with_columns(pl.col("left_out").fill_null("{}"))
+        .sort("account"),
+        trade_date=day,
+        slot=slot,
+        available_at=slot,
+        inputs=json.dumps(dict(inputs or {}), sort_keys=True, default=str),
+    )
+
+
+def _with_all_real(tickers: pl.DataFrame) -> pl.DataFrame:
+    """The rows, and those of all accounts but the paper book together."""
+    rows = tickers.with_columns(
+        # By account: one account's shares cover nothing in another.
+        uncovered=(pl.col("short_calls") - pl.col("shares").clip(0)).clip(0)
+    )
+    both = (
+        rows.filter(pl.col("account") != PAPER)
+        .group_by("ticker", maintain_order=True)
+        .agg(
+            pl.col("shares", *_SUMS, "positions", "uncovered").sum(),
+            pl.col("price", "beta", "category").first(),
+            pl.col("problem", "capital_problem").drop_nulls().unique().sort().str.join(", "),
+        )
+        .with_columns(
+            pl.when(pl.col(name) != "").then(name).alias(name)
+            for name in ("problem", "capital_problem")
+        )
+        .with_columns(account=pl.lit(ALL_REAL))
+    )
+    columns = both.columns
+    return pl.concat([rows.select(columns), both])
+
+
+def _left_out(rows: pl.DataFrame) -> pl.DataFrame:
+    """``account`` and ``left_out``: what has no Greeks, and why, as JSON."""
+    found: dict[str, dict[str, str]] = {}
+    missing = rows.filter(pl.col("problem").is_not_null()).sort("ticker")
+    for account, ticker, problem in missing.select("account", "ticker", "problem").iter_rows():
+        found.setdefault(account, {})[ticker] = problem
+    return pl.DataFrame(
+        {"account": list(found), "left_out": [json.dumps(why) for why in found.values()]},
+        schema={"account": pl.String, "left_out": pl.String},
+    )
+
+
+def _concentration(rows: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """Largest ticker and category of each account whose capital is known and above zero."""
+    total = accounts.select("account", total="capital").filter(pl.col("total") > 0)
+    known = rows.join(total, on="account")
+
+    def shares_of(name: str) -> pl.DataFrame:
+        return (
+            known.group_by("account", name)
+            .agg(share=(pl.col("capital") / pl.col("total")).sum())
+            .sort("account", -pl.col("share"), name)
+            .group_by("account", maintain_order=True)
+            .agg(
+                pl.col(name).first().alias(f"largest_{name}"),
+                largest_share=pl.col("share").first(),
+                hhi=(pl.col("share") ** 2).sum(),
+            )
+        )
+
+    return (
+        shares_of("ticker")
+        .rename({"hhi": "ticker_hhi"})
+        .join(
+            shares_of("category").rename({"hhi": "category_hhi"}).drop("largest_share"),
+            on="account",
+        )
+    )
