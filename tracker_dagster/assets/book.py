@@ -8,7 +8,11 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
-from tracker_dagster.ledger.commands import assign_position, close_position, expire_position
+from tracker_dagster.ledger.position_commands import (
+    assign_position,
+    close_position,
+    expire_position,
+)
 from tracker_dagster.ledger.folds import SETTLEMENT, positions_as_of, positions_on
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import polars as pl
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 from tracker_dagster.instruments import parse_option_symbol
@@ -35,6 +36,11 @@ Ticker = Annotated[
 ]
 Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+StockPrice = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: The account whose positions nobody holds at a broker; its shares come with its calls.
+PAPER = "paper"
 
 _ENVELOPE = frozenset({"effective_at", "recorded_at", "actor"})
 
@@ -123,12 +129,24 @@ class _UniverseChanged(Event):
     ticker: Ticker
     revision: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The facts of the event that are known; what older events did not say keeps them equal."""
+        return {name: value for name, value in super().payload.items() if value is not None}
+
 
 class UniverseListed(_UniverseChanged):
-    """A ticker joins the universe, or changes its category. It starts enabled."""
+    """A ticker joins the universe, or changes its category. It starts enabled.
+
+    Attributes:
+        category: category, like MEGA_TECH.
+        reference: what the vendor's reference says the ticker is, or that nobody asked; None
+            where it came with the tracked list or was there before.
+    """
 
     kind = "universe_listed"
     category: Text
+    reference: Text | None = None
 
 
 class UniverseEnabled(_UniverseChanged):
@@ -141,6 +159,43 @@ class UniverseDisabled(_UniverseChanged):
     """No picks are made for a ticker, which stays in the universe."""
 
     kind = "universe_disabled"
+
+
+class CandidateProposed(_UniverseChanged):
+    """A ticker is proposed for the universe, or proposed anew with other facts.
+
+    Attributes:
+        source: who or what proposes it.
+        reason: why.
+        category: category that it would have.
+        score: how good it seems to its source, on the source's own scale; higher is better.
+        reference: as `UniverseListed`.
+    """
+
+    kind = "candidate_proposed"
+    source: Text
+    reason: Text | None = None
+    category: Text | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    reference: Text | None = None
+
+
+class CandidateApproved(_UniverseChanged):
+    """A candidate was taken into the universe; a `UniverseListed` goes with it."""
+
+    kind = "candidate_approved"
+    category: Text
+
+
+class CandidateRejected(_UniverseChanged):
+    """A candidate was turned down.
+
+    Attributes:
+        reason: why.
+    """
+
+    kind = "candidate_rejected"
+    reason: Text | None = None
 
 
 class PositionOpened(Event):
@@ -156,20 +211,47 @@ class PositionOpened(Event):
         quantity: contracts, negative when sold.
         price: premium in dollars per share.
         shares: shares one contract delivers.
-        stock_basis: cost per share of the stock held against it; None without a stock leg.
+        stock_basis: cost per share of the stock held against it; None without a stock leg, or
+            where the account does not know what its shares had cost.
+        stock_source: ``bought`` where the shares were bought with the option and belong to the
+            position; ``held`` where they are the account's own and stay in it; None without any.
+        rolled_from: position that this one was rolled from; it takes its shares over.
         fees: dollars, for the whole position.
     """
 
     kind = "position_opened"
-    account: Text = "paper"
+    account: Text = PAPER
     day: date
     decision_at: Instant
     symbol: Text
     quantity: int
     price: Money
     shares: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 100.0
-    stock_basis: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    stock_basis: StockPrice | None = None
+    stock_source: Literal["bought", "held"] | None = None
+    rolled_from: Text | None = None
     fees: Money = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_events_bought_their_shares(cls, facts: Any) -> Any:
+        if isinstance(facts, dict) and facts.get("stock_source") is None:
+            with_shares = facts.get("stock_basis") is not None
+            return {**facts, "stock_source": "bought" if with_shares else None}
+        return facts
+
+    @model_validator(mode="after")
+    def _has_what_it_says(self) -> Self:
+        if self.stock_source == "bought" and self.stock_basis is None:
+            raise ValueError("shares that are bought with the option have a cost: stock_basis")
+        if self.stock_source == "held" and not self.is_call_sold:
+            raise ValueError("only calls that are sold are written on shares held")
+        return self
+
+    @property
+    def is_call_sold(self) -> bool:
+        """Whether it is a short call."""
+        return self.quantity < 0 and parse_option_symbol(self.symbol).right == "C"
 
     @field_validator("symbol")
     @classmethod
@@ -211,9 +293,6 @@ class _PositionEnded(Event):
         return {"position_id": self.position_id}
 
 
-StockPrice = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 class PositionClosed(_PositionEnded):
     """The whole position was bought back, or sold; or settled in cash, as index options are.
 
@@ -221,12 +300,14 @@ class PositionClosed(_PositionEnded):
         price: premium in dollars per share.
         stock_sold_at: dollars a share for which the stock held against it was sold; None where
             there was none, or nothing was recorded of it.
+        rolled_to: position that takes its place, and its shares with it.
         fees: dollars.
     """
 
     kind = "position_closed"
     price: Money
     stock_sold_at: StockPrice | None = None
+    rolled_to: Text | None = None
     fees: Money = 0.0
 
 

@@ -6,19 +6,15 @@ and their identity give them, so that the same events always give the same answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
 
 from tracker_dagster import trading_calendar
-from tracker_dagster.instruments import parse_option_symbol
+from tracker_dagster.ledger.book import Book
 from tracker_dagster.ledger.events import (
     Event,
-    PositionAssigned,
-    PositionClosed,
-    PositionExpired,
     PositionOpened,
     UniverseDisabled,
     UniverseEnabled,
@@ -28,6 +24,9 @@ from tracker_dagster.schemas.base import INSTANT
 
 #: Who records what became of positions at their expiry.
 SETTLEMENT = "settlement"
+
+#: Beginnings of the kinds of events that the book is folded from.
+BOOK_EVENTS = "position_|holdings_|shares_"
 
 UNIVERSE_FOLD = {"ticker": pl.String, "category": pl.String, "enabled": pl.Boolean}
 
@@ -44,16 +43,29 @@ POSITIONS_FOLD: dict[str, Any] = {
     "shares": pl.Float64,
     "open_price": pl.Float64,
     "stock_basis": pl.Float64,
+    "stock_source": pl.String,
     "fees": pl.Float64,
     "opened_at": INSTANT,
+    "decision_at": INSTANT,
+    "rolled_from": pl.String,
     "status": pl.String,
     "closed_at": INSTANT,
     "close_price": pl.Float64,
+    "rolled_to": pl.String,
     "option_cash": pl.Float64,
     "stock_cash": pl.Float64,
     "realised_cash": pl.Float64,
     "realised_pnl": pl.Float64,
 }
+
+
+def listed_since(ledger: pl.DataFrame, moment: datetime) -> dict[str, datetime]:
+    """When each member of the universe at ``moment`` was listed first."""
+    since: dict[str, datetime] = {}
+    for _, event in in_effect(ledger, moment, None, prefix="universe_"):
+        if isinstance(event, UniverseListed):
+            since.setdefault(event.ticker, event.effective_at)
+    return since
 
 
 def universe_as_of(
@@ -68,7 +80,7 @@ def universe_as_of(
     """
     category: dict[str, str] = {}
     enabled: dict[str, bool] = {}
-    for _, event in _in_effect(ledger, moment, known_at, prefix="universe_"):
+    for _, event in in_effect(ledger, moment, known_at, prefix="universe_"):
         match event:
             case UniverseListed(ticker=ticker):
                 category[ticker] = event.category
@@ -94,34 +106,42 @@ def positions_as_of(
     Prices are per share. ``option_cash`` is what the option has brought so far, less fees;
     ``stock_cash`` what the shares brought or cost: at the strike when assigned, at their sale
     otherwise; ``realised_cash`` their sum, null while the position is open. What the shares had
-    cost before is not in them but in ``realised_pnl``: option cash and the result of the stock
-    leg. It is null while open, and where the price of one side of the stock leg is not known.
+    cost before is not in them but in ``realised_pnl``: the option cash and what was made on shares
+    that left. Those of a buy-write leave at its end, but for a roll, which hands them on; those of
+    the account only when they are called away, the oldest first. Shares that arrive cost the
+    strike and bring no result yet. It is null while open, and where what the leaving shares had
+    cost or brought is not known.
 
     Args:
         ledger: rows of the ledger table, in any order.
         moment: events in effect by then count.
         known_at: when given, only events recorded by then count.
     """
-    positions: dict[str, dict[str, Any]] = {}
-    for event_id, event in _in_effect(ledger, moment, known_at, prefix="position_"):
-        if isinstance(event, PositionOpened):
-            positions.setdefault(event_id, _opened(event_id, event))
-        elif isinstance(event, PositionClosed | PositionExpired | PositionAssigned):
-            position = positions.get(event.position_id)
-            if position is not None and position["status"] == "OPEN":
-                _end(position, event)
+    positions = book_as_of(ledger, moment, known_at=known_at).positions
     rows = [positions[position_id] for position_id in sorted(positions)]
     return pl.DataFrame(rows, schema=POSITIONS_FOLD, orient="row")
 
 
-def _in_effect(
+def book_as_of(ledger: pl.DataFrame, moment: datetime, *, known_at: datetime | None = None) -> Book:
+    """Positions, lots of shares and what left them, after every event in effect by ``moment``."""
+    book = Book()
+    for event_id, event in in_effect(ledger, moment, known_at, prefix=BOOK_EVENTS):
+        book.apply(event_id, event)
+    return book
+
+
+def in_effect(
     ledger: pl.DataFrame, moment: datetime, known_at: datetime | None, *, prefix: str
 ) -> list[tuple[str, Event]]:
+    """Events of kinds that ``prefix`` begins that count, in order, with their identities.
+
+    ``prefix`` is one beginning, or several with ``|`` between them.
+    """
     for instant in (moment, known_at):
         if instant is not None and instant.tzinfo is None:
             raise ValueError(f"naive datetime {instant!r}: pass one with a timezone")
-    counts = (pl.col("effective_at") <= moment.astimezone(UTC)) & pl.col("kind").str.starts_with(
-        prefix
+    counts = (pl.col("effective_at") <= moment.astimezone(UTC)) & pl.col("kind").str.contains(
+        f"^(?:{prefix})"
     )
     if known_at is not None:
         counts &= pl.col("recorded_at") <= known_at.astimezone(UTC)
@@ -133,81 +153,17 @@ def _in_effect(
     return sorted(events, key=lambda item: (*item[1].order, item[0]))
 
 
-def _opened(position_id: str, event: PositionOpened) -> dict[str, Any]:
-    contract = parse_option_symbol(event.symbol)
-    return {
-        "position_id": position_id,
-        "account": event.account,
-        "symbol": event.symbol,
-        "ticker": contract.underlying,
-        "expiry": contract.expiry,
-        "right": contract.right,
-        "strike": float(contract.strike),
-        "quantity": event.quantity,
-        "shares": event.shares,
-        "open_price": event.price,
-        "stock_basis": event.stock_basis,
-        "fees": event.fees,
-        "opened_at": event.effective_at,
-        "status": "OPEN",
-        "closed_at": None,
-        "close_price": None,
-        "option_cash": -event.quantity * event.shares * event.price - event.fees,
-        "stock_cash": 0.0,
-        "realised_cash": None,
-        "realised_pnl": None,
-    }
-
-
-def _end(
-    position: dict[str, Any], event: PositionClosed | PositionExpired | PositionAssigned
-) -> None:
-    delivered = position["quantity"] * position["shares"]
-    position["closed_at"] = event.effective_at
-    sold_at: float | None = None
-    match event:
-        case PositionClosed():
-            position["status"] = "CLOSED"
-            position["close_price"] = event.price
-            position["fees"] += event.fees
-            position["option_cash"] += delivered * event.price - event.fees
-            sold_at = event.stock_sold_at
-        case PositionExpired():
-            position["status"] = "EXPIRED"
-            position["close_price"] = 0.0
-            sold_at = event.stock_sold_at
-        case PositionAssigned():
-            position["status"] = "ASSIGNED"
-            position["fees"] += event.fees
-            position["option_cash"] -= event.fees
-            # A call sold delivers shares for the strike; a put sold takes them at it.
-            sign = -1 if position["right"] == "C" else 1
-            position["stock_cash"] = sign * delivered * position["strike"]
-            sold_at = position["strike"]
-    covered = has_stock_leg(position)
-    if covered and sold_at is not None:
-        position["stock_cash"] = -delivered * sold_at
-    position["realised_cash"] = position["option_cash"] + position["stock_cash"]
-    if covered:
-        if sold_at is not None:
-            gain = -delivered * (sold_at - position["stock_basis"])
-            position["realised_pnl"] = position["option_cash"] + gain
-    elif not isinstance(event, PositionAssigned):
-        position["realised_pnl"] = position["option_cash"]
-
-
-def has_stock_leg(position: Mapping[str, Any]) -> bool:
-    """Whether shares of known cost are held against the position: a covered call."""
-    covered = position["right"] == "C" and position["quantity"] < 0
-    return covered and position["stock_basis"] is not None
-
-
 def positions_on(ledger: pl.DataFrame, day: date, moment: datetime) -> pl.DataFrame:
-    """`positions_as_of` a moment of the session ``day``, the same whenever it is asked.
+    """`positions_as_of` a moment of the session ``day``, the same whenever it is asked."""
+    return positions_as_of(as_on(ledger, day), moment)
+
+
+def as_on(ledger: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The ledger as those who decided on the session ``day`` had it, whenever it is asked.
 
     What was settled only after the turn of ``day`` (which ends as the next session opens) was
-    still open to those who decided on ``day``, though it takes effect before. A position that
-    was itself recorded later is hindsight altogether, and so is its end.
+    still open to them, though it takes effect before. A position that was itself recorded later
+    is hindsight altogether, and so is its end.
     """
     turn_ends = trading_calendar.session_on(trading_calendar.next_session(day)).open
     recorded_late = pl.col("recorded_at") >= turn_ends
@@ -219,4 +175,4 @@ def positions_on(ledger: pl.DataFrame, day: date, moment: datetime) -> pl.DataFr
         .str.json_path_match("$.position_id")
         .is_in(opened_in_time["event_id"].to_list())
     )
-    return positions_as_of(ledger.filter(~settled_late.fill_null(value=False)), moment)
+    return ledger.filter(~settled_late.fill_null(value=False))

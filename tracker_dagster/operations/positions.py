@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.instruments import parse_option_symbol
-from tracker_dagster.ledger.commands import Recorded, close_position, open_position
-from tracker_dagster.ledger.folds import has_stock_leg, positions_as_of
+from tracker_dagster.ledger.book import has_stock_leg
+from tracker_dagster.ledger.folds import positions_as_of
+from tracker_dagster.ledger.position_commands import Recorded, close_position, open_position
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.results import decision
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN

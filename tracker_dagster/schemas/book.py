@@ -54,11 +54,19 @@ class Positions(_Held):
     open_price = number("premium per share when opened", "USD per share", nullable=False,
                         at_least=0)  # fmt: skip
     stock_basis = number(
-        "cost basis of the shares held against it; null without a stock leg",
+        "cost of the shares held against it (the account's average when it was opened, where they "
+        "are held); null without a stock leg",
         "USD per share",
         above=0,
     )
+    stock_source = choice(
+        ("bought", "held"),
+        "bought with the option, as its own; held by the account; null without shares",
+        nullable=True,
+    )
     opened_at = instant("when it was opened", nullable=False)
+    rolled_from = text("position that it was rolled from", nullable=True)
+    rolled_to = text("position that took its place", nullable=True)
     status = choice(("OPEN", "CLOSED", "EXPIRED", "ASSIGNED"), "state at the decision time")
     closed_at = instant("when it ended")
     close_price = number("premium per share paid to end it", "USD per share", at_least=0)
@@ -69,8 +77,8 @@ class Positions(_Held):
     )
     realised_cash = number("both; null while open; the cost of the shares is not in it", "USD")
     realised_pnl = number(
-        "option cash and the result of the stock leg; null while open, and where the price of "
-        "one side of the stock leg is not known",
+        "option cash and what was made on shares that left; null while open, and where what they "
+        "had cost or brought is not known",
         "USD",
     )
 

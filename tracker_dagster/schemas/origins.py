@@ -202,7 +202,8 @@ POSITIONS = together(
     computed("position_id", "ledger.event_id"),
     computed(
         "account symbol ticker expiry right strike quantity shares open_price stock_basis status "
-        "close_price fees option_cash stock_cash realised_cash realised_pnl",
+        "close_price fees option_cash stock_cash realised_cash realised_pnl stock_source "
+        "rolled_from rolled_to",
         "ledger.payload",
     ),
     computed("status", "ledger.kind"),

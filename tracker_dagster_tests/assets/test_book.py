@@ -13,8 +13,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from tracker_dagster.ledger.commands import assign_position, open_position
 from tracker_dagster.ledger.folds import positions_as_of
+from tracker_dagster.ledger.position_commands import assign_position, open_position
 from tracker_dagster.schemas.decisions import WEEKLY_PICKS
 from tracker_dagster.schemas.registry import TABLES
 from tracker_dagster.trading_calendar import (

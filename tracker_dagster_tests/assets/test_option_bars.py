@@ -5,11 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import requests as http
 
-from tracker_dagster.ledger.commands import (
-    close_position,
-    enable,
-    open_position,
-)
+from tracker_dagster.ledger.commands import enable
+from tracker_dagster.ledger.position_commands import close_position, open_position
 from tracker_dagster.trading_calendar import decision_time, session_on
 from tracker_dagster_tests.assets.place import DAY, NOW, TODAY, checks, failure
 

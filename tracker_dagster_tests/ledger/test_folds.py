@@ -148,6 +148,7 @@ def test_positions_are_what_the_twin_says(drawn, moment, known):
         for event in events
         if event.effective_at <= at(moment) and (known is None or event.recorded_at <= at(known))
     ]
+    ended = []
     for opening in in_effect:
         if not isinstance(opening, PositionOpened):
             continue
@@ -158,31 +159,50 @@ def test_positions_are_what_the_twin_says(drawn, moment, known):
             and event.effective_at >= opening.effective_at
         ]
         end = min(ends, key=lambda e: (e.effective_at, e.recorded_at, e.event_id), default=None)
+        ended.append((opening, end))
+
+    def when(pair):
+        return (pair[1].effective_at, pair[1].recorded_at, pair[1].event_id)
+
+    over = sorted((pair for pair in ended if pair[1] is not None), key=when)
+    # What each single share in the account had cost, the oldest first.
+    account = []
+    for opening, end in [pair for pair in ended if pair[1] is None] + over:
         contracts, shares = opening.quantity, 100
         option = -contracts * shares * 1.25 - opening.fees
-        stock, status = 0.0, "OPEN"
+        stock, status, result = 0.0, "OPEN", None
         if isinstance(end, PositionClosed):
             status = "CLOSED"
             option += contracts * shares * end.price - end.fees
+            result = option
         elif isinstance(end, PositionExpired):
-            status = "EXPIRED"
+            status, result = "EXPIRED", option
         elif isinstance(end, PositionAssigned):
             status = "ASSIGNED"
             option -= end.fees
             # Two calls sold at 150: 200 shares leave for 30,000. Puts the other way round.
-            stock = -contracts * shares * 150.0 if opening.symbol == CALL else (
-                contracts * shares * 140.0
-            )  # fmt: skip
+            called = opening.symbol == CALL
+            strike = 150.0 if called else 140.0
+            arriving = contracts * shares if called else -contracts * shares
+            stock = -arriving * strike
+            if arriving > 0:
+                account += [strike] * arriving
+                result = option
+            else:
+                leaving, account = account[:-arriving], account[-arriving:]
+                # Shares that were never there: what they had cost is not known.
+                if len(leaving) == -arriving:
+                    result = option + sum(strike - cost for cost in leaving)
         realised = None if end is None else option + stock
-        # Nothing was said of what shares had cost: an assignment's result is not known.
-        result = option if status in ("CLOSED", "EXPIRED") else None
         expected.append((opening.event_id, status, option, stock, realised, result))
     found = positions_as_of(
         events_frame(events).sample(fraction=1, shuffle=True, seed=2),
         at(moment),
         known_at=None if known is None else at(known),
     ).select("position_id", "status", "option_cash", "stock_cash", "realised_cash", "realised_pnl")
-    assert found.rows() == sorted(expected)
+    assert [row[:5] for row in found.rows()] == [row[:5] for row in sorted(expected)]
+    results = [row[5] for row in sorted(expected)]
+    assert found["realised_pnl"].to_list() == pytest.approx(results)
 
 
 def test_a_position_says_what_was_opened():
