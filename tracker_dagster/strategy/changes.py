@@ -166,8 +166,9 @@ def _contracts(
         if old[ticker]["expiry"] != new[ticker]["expiry"]
     ]  # fmt: skip
     moved = [ticker for ticker in both if old[ticker]["strike"] != new[ticker]["strike"]]
-    failed_now = _failed(candidates_after)
-    failed_then = _failed(candidates_before)
+    symbols = [row["symbol"] for ticker in moved for row in (old[ticker], new[ticker])]
+    failed_now = _failed(candidates_after, symbols)
+    failed_then = _failed(candidates_before, symbols)
     parts = _target_parts([old[ticker] for ticker in moved], [new[ticker] for ticker in moved])
     for number, ticker in enumerate(moved):
         was, now = old[ticker], new[ticker]
@@ -180,11 +181,14 @@ def _contracts(
     return rows
 
 
-def _failed(candidates: pl.DataFrame | None) -> dict[str, str | None] | None:
+def _failed(
+    candidates: pl.DataFrame | None, symbols: Sequence[str]
+) -> dict[str, str | None] | None:
     """Symbol to the first gate that it failed, None where it passed; None where not read."""
     if candidates is None or candidates.is_empty():
         return None
-    return dict(candidates.select("symbol", "failed_gate").iter_rows())
+    rows = candidates.filter(pl.col("symbol").is_in(symbols))
+    return dict(rows.select("symbol", "failed_gate").iter_rows())
 
 
 def _strike_mover(
