@@ -1,17 +1,22 @@
 """Assets of suitability: what daily closes say of each ticker, and how good the estimates were."""
 
+from typing import Any
+
 import polars as pl
 
 from tracker_dagster.assets.rates import curve_on, dividends_on
 from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
-from tracker_dagster.schemas.market import STOCK_DAY_AGGS
+from tracker_dagster.schemas.market import OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
-from tracker_dagster.schemas.suitability import SUITABILITY
+from tracker_dagster.schemas.suitability import PREMIUM_ESTIMATE_SCORES, SUITABILITY
 from tracker_dagster.strategy.picks import target_expiry
+from tracker_dagster.strategy.premium_estimates import score_premium_estimates
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.strategy.suitability import BETA_MARKET, suitability_rows
 from tracker_dagster.trading_calendar import (
+    EASTERN,
+    day_file_available_at,
     day_file_decision_time,
     decision_time,
     last_sessions,
@@ -74,3 +79,43 @@ def suitability(run: DayRun) -> Outcome:
             "no_statistics": dict(without.select("ticker", "stats_reason").iter_rows()),
         },
     )
+
+
+@trading_day_asset(
+    PREMIUM_ESTIMATE_SCORES,
+    group="analytics",
+    deps=("suitability", "option_day_aggs", "stock_day_aggs"),
+)
+def premium_estimate_scores(run: DayRun) -> Outcome:
+    """How wrong the session's estimated premiums were, once its day files are out."""
+    known_at = day_file_available_at(run.day)
+    if known_at > run.now:
+        due = known_at.astimezone(EASTERN)
+        return Outcome([], {"waiting": f"the session's files are not out before {due:%F %H:%M} ET"})
+    of_day: dict[str, Any] = {"as_of": known_at, "first": run.day, "last": run.day}
+    estimates = run.warehouse.read(SUITABILITY, **of_day)
+    tickers = estimates["ticker"].to_list()
+    traded = run.warehouse.read(
+        OPTION_DAY_AGGS,
+        where={
+            "underlying": tickers,
+            "right": "C",
+            "expiry": estimates["premium_estimate_expiry"].unique().drop_nulls().to_list(),
+        },
+        **of_day,
+    )
+    closes = run.warehouse.read(STOCK_DAY_AGGS, where={"ticker": tickers}, **of_day)
+    scores = PREMIUM_ESTIMATE_SCORES.conform(
+        score_premium_estimates(estimates, traded, closes, run.day),
+        trade_date=run.day,
+        available_at=known_at,
+    )
+    unit = {"trade_date": run.day}
+    result = run.warehouse.replace(PREMIUM_ESTIMATE_SCORES, scores, unit, allow_empty=True)
+    errors = scores["error_pct"].drop_nulls()
+    said: dict[str, Any] = {"scored": len(errors)}
+    if len(errors):
+        said["median_error_pct"] = errors.median()
+    if estimates.is_empty():
+        said["no_estimates"] = "suitability has no rows of the day"
+    return Outcome([result], said)

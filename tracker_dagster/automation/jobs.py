@@ -26,6 +26,7 @@ FROM_DAY_FILES = (
     "option_bars_1m",
     "vendor_greeks",
     "vendor_open_interest",
+    "premium_estimate_scores",
 )
 #: What follows from captured chains.
 FROM_CHAINS = (

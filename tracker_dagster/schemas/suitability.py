@@ -104,6 +104,41 @@ class Suitability(dy.Schema):
         return pl.col("last_session").is_null() | (pl.col("last_session") < pl.col("trade_date"))
 
 
+class PremiumEstimateScores(dy.Schema):
+    """One row a row of suitability: its estimated premium against the calls traded that day."""
+
+    trade_date = trade_date()
+    ticker = text("ticker of the universe", key=True)
+    available_at = available_at()
+    lane = choice(LANES, "lane whose call was estimated")
+    expiry = dy.Date(nullable=True, description="weekly expiry of the estimate")
+    method = choice(PREMIUM_METHODS, "how the premium was estimated", nullable=True)
+    estimate_100 = number("the estimate as it was given", "USD", at_least=0)
+    estimate_strike = number("strike that it was given for", "USD per share", above=0)
+    traded_symbol = text("OPRA ticker of the traded call nearest that strike", nullable=True)
+    traded_strike = number("strike of that call", "USD per share", above=0)
+    traded_100 = number("last trade of that call in the session, for one contract", "USD", above=0)
+    traded_volume = number("contracts of it traded in the session", "contracts", above=0)
+    estimate_at_traded_100 = number(
+        "the estimate at the strike that traded, all else as it was", "USD", at_least=0
+    )
+    error_100 = number("estimate_at_traded_100 - traded_100; above zero: too much", "USD")
+    error_pct = number("error_100 / traded_100", "fraction")
+    underlying_close = number("close of the underlying", "USD per share", above=0)
+    underlying_move = number("that close over the one of the estimate, less 1", "fraction")
+    estimate_at_close_100 = number(
+        "the same formula and volatility at the session's close", "USD", at_least=0
+    )
+    move_error_100 = number("part of the error that the session's move and hours made", "USD")
+    volatility_error_100 = number("part of the error that the volatility made", "USD")
+    reason = text("why there is no error: no estimate, or no such call traded", nullable=True)
+
+    @dy.rule()
+    def scored_or_reason(cls) -> pl.Expr:
+        """An error is there exactly where no reason is."""
+        return pl.col("error_100").is_null() == pl.col("reason").is_not_null()
+
+
 _CLOSES = (
     "stock_day_aggs.close",
     "corporate_actions.split_from",
@@ -140,4 +175,50 @@ SUITABILITY = Table(
     ),
 )  # fmt: skip
 
-TABLES = (SUITABILITY,)
+_ESTIMATE = tuple(
+    f"suitability.{name}"
+    for name in (
+        "last_close", "premium_estimate_volatility", "premium_estimate_years",
+        "premium_estimate_rate", "premium_estimate_dividends",
+    )
+)  # fmt: skip
+_TRADED = ("option_day_aggs.close", "option_day_aggs.strike")
+_NEAREST = ("suitability.premium_estimate_strike", "suitability.premium_estimate_expiry")
+
+PREMIUM_ESTIMATE_SCORES = Table(
+    "premium_estimate_scores",
+    PremiumEstimateScores,
+    ("trade_date",),
+    Kind.DERIVED,
+    "Estimated premiums of a session against what such calls traded at on it.",
+    made_from=together(
+        straight(
+            "suitability",
+            "ticker",
+            "lane",
+            expiry="premium_estimate_expiry",
+            method="premium_estimate_method",
+            estimate_100="premium_estimate_100",
+            estimate_strike="premium_estimate_strike",
+        ),
+        straight(
+            "option_day_aggs",
+            traded_symbol="symbol",
+            traded_strike="strike",
+            traded_100="close",
+            traded_volume="volume",
+        ),
+        computed("traded_symbol traded_strike reason", *_NEAREST),
+        computed("estimate_at_traded_100", *_ESTIMATE, "option_day_aggs.strike"),
+        computed("error_100 error_pct", *_ESTIMATE, *_TRADED),
+        straight("stock_day_aggs", underlying_close="close"),
+        computed("underlying_move", "stock_day_aggs.close", "suitability.last_close"),
+        computed(
+            "estimate_at_close_100 move_error_100 volatility_error_100",
+            *_ESTIMATE, *_TRADED, "stock_day_aggs.close",
+        ),
+        computed("reason", "suitability.premium_estimate_reason", "option_day_aggs.volume"),
+    ),
+)  # fmt: skip
+
+TABLES = (SUITABILITY, PREMIUM_ESTIMATE_SCORES)

@@ -7,6 +7,7 @@ from datetime import date, datetime
 import numpy as np
 import polars as pl
 
+from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.dividends import CORPORATE_ACTIONS, cash_dividends
 from tracker_dagster.analytics.pricing import price
 from tracker_dagster.analytics.pricing.dividends import escrow
@@ -17,6 +18,8 @@ from tracker_dagster.strategy.known import sessions_left
 from tracker_dagster.strategy.settings import LaneSettings
 
 _METHOD = PREMIUM_METHODS[0]
+#: Distance, as a fraction of the strike, from which a traded call is no longer such a call.
+NEAR_STRIKE = 0.05
 
 
 def premium_estimates(
@@ -40,7 +43,8 @@ def premium_estimates(
     calendar and trading days, and put a floor of 1 % under the answer.
 
     Args:
-        tickers: ``ticker``, ``lane``, ``last_close``, ``daily_move``, ``stats_reason``.
+        tickers: ``ticker``, ``lane``, ``last_close``, ``last_session``, ``daily_move``,
+            ``stats_reason``.
         day: session that the estimate is for.
         expiry: of the call.
         decided_at: time to the expiry is counted from here.
@@ -79,6 +83,8 @@ def premium_estimates(
         _volatility=volatility,
         _reason=pl.when(pl.col("daily_move").is_null())
         .then(pl.coalesce("stats_reason", pl.lit("no volatility")))
+        .when(pl.col("last_session") < trading_calendar.previous_session(day))
+        .then(pl.format("the latest close known is of {}", "last_session"))
         .when(pl.col("daily_move") == 0)
         .then(pl.lit("closes of the last 21 sessions do not vary"))
         .when(pl.lit(years <= 0))
@@ -107,6 +113,104 @@ def premium_estimates(
     return rows.with_columns(
         premium_estimate_100=_value_100(rows, rows["premium_estimate_strike"])
     ).drop("dividend_source", "_strike", "_set_aside", "_volatility", "_reason")
+
+
+def score_premium_estimates(
+    estimates: pl.DataFrame, option_bars: pl.DataFrame, closes: pl.DataFrame, day: date
+) -> pl.DataFrame:
+    """What the estimates of ``day`` were worth, against what was paid for such calls that day.
+
+    The call that is compared is the one of the estimate's expiry, traded on ``day``, whose strike
+    is nearest the estimate's. So that strikes are not compared with strikes, the estimate is first
+    moved to that call's strike, all its other inputs as they were. Its error adds up from two
+    parts: what the stock's move and the hours of the session made of it (``move_error_100``), and
+    what the volatility was wrong by (``volatility_error_100``: the same formula at the close).
+
+    Args:
+        estimates: rows of suitability of ``day``.
+        option_bars: rows of option_day_aggs of ``day``.
+        closes: ``ticker``, ``close`` of ``day``, as traded.
+        day: session.
+
+    Returns:
+        The columns of premium_estimate_scores that are not set by the day, one row a row of
+        ``estimates``; errors are null with a ``reason`` where there is nothing to compare.
+    """
+    traded = option_bars.filter(
+        (pl.col("trade_date") == day)
+        & (pl.col("right") == "C")
+        & ~pl.col("is_adjusted")
+        & (pl.col("volume") > 0)
+    ).select(
+        ticker="underlying",
+        premium_estimate_expiry="expiry",
+        traded_symbol="symbol",
+        traded_strike="strike",
+        traded_100=pl.col("close") * 100,
+        traded_volume="volume",
+    )
+    distance = (pl.col("traded_strike") / pl.col("premium_estimate_strike") - 1).abs()
+    nearest = (
+        estimates.join(traded, on=["ticker", "premium_estimate_expiry"])
+        .with_columns(strike_distance=distance)
+        .drop_nulls("strike_distance")
+        .sort("ticker", "strike_distance", "traded_strike", "traded_symbol")
+        .unique("ticker", keep="first", maintain_order=True)
+        .select("ticker", "strike_distance", *(n for n in traded.columns if n.startswith("traded")))
+    )
+    rows = (
+        estimates.join(nearest, on="ticker", how="left", maintain_order="left")
+        .join(
+            closes.select("ticker", underlying_close="close").unique("ticker", keep="first"),
+            on="ticker",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(
+            reason=pl.when(pl.col("premium_estimate_100").is_null())
+            .then(pl.format("no estimate: {}", "premium_estimate_reason"))
+            .when(pl.col("traded_symbol").is_null())
+            .then(pl.lit("no call of the expiry traded"))
+            .when(pl.col("strike_distance") > NEAR_STRIKE)
+            .then(
+                pl.format(
+                    "the nearest strike traded, {}, is {} % away",
+                    "traded_strike",
+                    (pl.col("strike_distance") * 100).round(1),
+                )
+            )
+        )
+    )
+    compared = pl.col("reason").is_null()
+    rows = rows.with_columns(
+        pl.when(compared).then(name).alias(name)
+        for name in rows.columns
+        if name.startswith("traded_")
+    )
+    expiry = rows["premium_estimate_expiry"].drop_nulls()
+    close = trading_calendar.session_on(day).close
+    left = years_to_expiry(close, expiry[0]) if len(expiry) else None
+    rows = rows.with_columns(
+        estimate_at_traded_100=_value_100(rows, rows["traded_strike"]),
+        estimate_at_close_100=_value_100(
+            rows.with_columns(
+                last_close="underlying_close", premium_estimate_years=pl.lit(left, pl.Float64)
+            ),
+            rows["traded_strike"],
+        ),
+    )
+    error = pl.col("estimate_at_traded_100") - pl.col("traded_100")
+    return rows.with_columns(
+        estimate_100="premium_estimate_100",
+        estimate_strike="premium_estimate_strike",
+        expiry="premium_estimate_expiry",
+        method="premium_estimate_method",
+        underlying_move=pl.col("underlying_close") / pl.col("last_close") - 1,
+        error_100=error,
+        error_pct=error / pl.col("traded_100"),
+        move_error_100=pl.col("estimate_at_traded_100") - pl.col("estimate_at_close_100"),
+        volatility_error_100=pl.col("estimate_at_close_100") - pl.col("traded_100"),
+    )
 
 
 def _value_100(estimates: pl.DataFrame, strikes: pl.Series) -> pl.Series:

@@ -57,6 +57,7 @@ option_day_aggs: massive_flat_files
 option_greeks: corporate_actions implied_forwards index_bars market_last option_chain
     option_day_aggs stock_day_aggs treasury_yields
 positions: corporate_actions index_bars ledger stock_day_aggs
+premium_estimate_scores: option_day_aggs stock_day_aggs suitability
 promotions: ledger positions weekly_picks
 realized_volatility: bars_1m corporate_actions stock_day_aggs universe
 stock_day_aggs: massive_flat_files massive_rest_api universe
