@@ -16,11 +16,12 @@ from tracker_dagster.cli.shared import INTERRUPTED, app, problems
 from tracker_dagster.cli import start
 from tracker_dagster.cli import day
 from tracker_dagster.cli import steps
+from tracker_dagster.cli import universe
 from tracker_dagster.cli import ledger
 from tracker_dagster.cli import look
 # isort: on
 
-__all__ = ["app", "day", "ledger", "look", "main", "start", "steps"]
+__all__ = ["app", "day", "ledger", "look", "main", "start", "steps", "universe"]
 
 
 def _interrupt(*_: object) -> None:

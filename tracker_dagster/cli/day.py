@@ -9,6 +9,7 @@ import typer
 
 from tracker_dagster.cli.shared import (
     Day,
+    DbPath,
     First,
     Lane,
     Last,
@@ -32,6 +33,7 @@ def daily(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for another daily, or exit with 75.")
     ] = True,
+    db_path: DbPath = None,
 ) -> None:
     """Sync, read day files that are due, then decide the session in one Dagster run."""
     choice = choice_or_exit(seed, lane, top_n)
@@ -57,6 +59,7 @@ def run_command(
         date | None,
         typer.Option("--to", parser=calendar_date, metavar="DATE", help="Last of a range."),
     ] = None,
+    db_path: DbPath = None,
 ) -> None:
     """Materialise chosen assets for a session, or for a range of sessions as one run."""
     if day is not None and (first or last):
@@ -79,6 +82,7 @@ def backfill(
     assets: Annotated[
         str | None, typer.Option(help="Only these assets, separated by commas.")
     ] = None,
+    db_path: DbPath = None,
 ) -> None:
     """Rebuild a range of past sessions as one run; clipped to sessions with published day files."""
     with opened_workplace() as place:
@@ -91,7 +95,12 @@ def backfill(
 
 @app.command(rich_help_panel="Every day")
 def replay(
-    first: First, last: Last, seed: Seed = None, lane: Lane = None, top_n: TopN = None
+    first: First,
+    last: Last,
+    seed: Seed = None,
+    lane: Lane = None,
+    top_n: TopN = None,
+    db_path: DbPath = None,
 ) -> None:
     """Live through past sessions on the simulated clock: each gets captured chains and decisions.
 

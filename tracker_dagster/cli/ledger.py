@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracker_dagster.cli.shared import app, console, opened_workplace, session_date
+from tracker_dagster.cli.shared import DbPath, app, console, opened_workplace, session_date
 
 
 @app.command("open", rich_help_panel="Ledger")
@@ -31,6 +31,7 @@ def open_command(
             "--as-of", parser=session_date, metavar="DATE", help="Act on a past session's decision."
         ),
     ] = None,
+    db_path: DbPath = None,
 ) -> None:
     """Record paper positions in the ledger, once each. Nothing is sent to any broker."""
     if quantity == 0:
@@ -92,6 +93,7 @@ def close_command(
             help="When it was closed, like 2026-06-05T15:40 (Eastern). [default: now]",
         ),
     ] = None,
+    db_path: DbPath = None,
 ) -> None:
     """Record that an open position was closed, both legs of a covered call. No broker is asked."""
     with opened_workplace() as place:
@@ -115,38 +117,3 @@ def close_command(
             + f" ({closed.position_id[:12]})",
             highlight=False,
         )
-
-
-def _change(ticker: str, action: str, category: str | None = None) -> None:
-    with opened_workplace() as place:
-        from tracker_dagster.ledger import commands
-        from tracker_dagster.operations.daily import sync
-
-        now = place.now()
-        sync(place, now)
-        extra = {"category": category} if action == "add" else {}
-        changed = getattr(commands, action)(place.warehouse, ticker, now, "cli", **extra)
-        past = {"add": "added", "enable": "enabled", "disable": "disabled"}[action]
-        name = ticker.strip().upper()
-        console.print(f"{name} {past}" if changed else f"{name} was {past} already")
-
-
-@app.command(rich_help_panel="Ledger")
-def enable(ticker: str) -> None:
-    """Make picks for a ticker again, from now on."""
-    _change(ticker, "enable")
-
-
-@app.command(rich_help_panel="Ledger")
-def disable(ticker: str) -> None:
-    """Make no picks for a ticker from now on; past days keep theirs."""
-    _change(ticker, "disable")
-
-
-@app.command(rich_help_panel="Ledger")
-def add(
-    ticker: str,
-    category: Annotated[str | None, typer.Option(help="Category, like MEGA_TECH.")] = None,
-) -> None:
-    """Bring a ticker into the universe from now on."""
-    _change(ticker, "add", category)

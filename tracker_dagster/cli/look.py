@@ -12,6 +12,7 @@ from tracker_dagster.cli.shared import (
     OK,
     UNREACHABLE,
     Day,
+    ExistingDb,
     app,
     console,
     exit_codes,
@@ -20,7 +21,7 @@ from tracker_dagster.cli.shared import (
 
 
 @app.command(rich_help_panel="Look")
-def status() -> None:
+def status(db_path: ExistingDb = None) -> None:
     """Tables with age and gaps, quarantine, failed runs, alerts, disk, schedules and sensors."""
     settings = settings_or_exit()
     with exit_codes():
@@ -33,6 +34,7 @@ def status() -> None:
 def volatility(
     tickers: Annotated[list[str] | None, typer.Argument(help="Only these. [default: all]")] = None,
     day: Day = None,
+    db_path: ExistingDb = None,
 ) -> None:
     """What options cost: implied and realised volatility, IV rank, skew, gamma walls, by ticker."""
     settings = settings_or_exit()

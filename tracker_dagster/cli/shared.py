@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,6 +58,39 @@ def session_date(text: str) -> date:
     return day
 
 
+def _choose_database(path: Path | None) -> Path | None:
+    """Point everything that follows at the database; settings are read later."""
+    if path is not None:
+        from tracker_dagster.operations.environment import choose_database
+        from tracker_dagster.settings import home
+
+        choose_database(path, home())
+    return path
+
+
+#: Taken by a command only to be named in its help: the callback does what there is to do.
+DbPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--db-path",
+        metavar="FILE",
+        dir_okay=False,
+        callback=_choose_database,
+        help="Another database; reports, captures and Dagster's home lie in its folder.",
+    ),
+]
+#: The same where nothing would be made of a file that is not there.
+ExistingDb = Annotated[
+    Path | None,
+    typer.Option(
+        "--db-path",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        callback=_choose_database,
+        help="Another database that there is.",
+    ),
+]
 Day = Annotated[
     date | None,
     typer.Option("--day", parser=session_date, metavar="DATE", help="Session."),
@@ -68,6 +102,15 @@ AsOf = Annotated[
         parser=session_date,
         metavar="DATE",
         help="A past session: made again from what was known on it, and stored.",
+    ),
+]
+PastDay = Annotated[
+    date | None,
+    typer.Option(
+        "--as-of",
+        parser=session_date,
+        metavar="DATE",
+        help="As it stood at the decision time of a session. [default: now]",
     ),
 ]
 Seed = Annotated[

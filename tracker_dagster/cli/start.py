@@ -8,6 +8,7 @@ import typer
 
 from tracker_dagster.cli.shared import (
     FAILED,
+    DbPath,
     app,
     console,
     exit_codes,
@@ -23,6 +24,7 @@ def demo(
     sessions: Annotated[
         int, typer.Option(min=6, max=250, help="Past sessions to load before today's.")
     ] = 30,
+    db_path: DbPath = None,
 ) -> None:
     """Build weeks of history and today's summary, on the simulated market when no key is set."""
     with opened_workplace() as place:
@@ -45,6 +47,7 @@ def init(
     env_only: Annotated[
         bool, typer.Option("--env-only", help="Write .env and nothing else.")
     ] = False,
+    db_path: DbPath = None,
 ) -> None:
     """Make the data folders, .env, Dagster's home, the tables, and list the universe.
 
@@ -54,9 +57,11 @@ def init(
     from tracker_dagster.settings import home
 
     settings = settings_or_exit()
-    changed = write_env_file(home(), settings.data_dir)
-    what = f"wrote {', '.join(changed)}" if changed else "is complete"
-    console.print(f"{home() / ENV_FILE} {what}", highlight=False, soft_wrap=True)
+    # .env is of the usual place, not of a database that was named for once.
+    if db_path is None:
+        changed = write_env_file(home(), settings.data_dir)
+        what = f"wrote {', '.join(changed)}" if changed else "is complete"
+        console.print(f"{home() / ENV_FILE} {what}", highlight=False, soft_wrap=True)
     if env_only:
         return
     with opened_workplace() as place:
@@ -77,6 +82,7 @@ def up(
             help="Turn schedules and sensors on, or leave them; asks on a terminal.",
         ),
     ] = None,
+    db_path: DbPath = None,
 ) -> None:
     """Open the Dagster UI with its daemon, and the simulated market when no key is set."""
     settings = settings_or_exit()

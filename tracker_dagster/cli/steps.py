@@ -9,6 +9,7 @@ import typer
 
 from tracker_dagster.cli.shared import (
     AsOf,
+    DbPath,
     Lane,
     Refresh,
     Seed,
@@ -46,7 +47,7 @@ def _make(
 
 
 @app.command("sync-universe", rich_help_panel="Single steps")
-def sync_universe() -> None:
+def sync_universe(db_path: DbPath = None) -> None:
     """List the canonical tickers in the ledger; nothing is deleted, nobody is enabled anew."""
     with opened_workplace() as place:
         from tracker_dagster.operations.daily import sync
@@ -55,19 +56,25 @@ def sync_universe() -> None:
 
 
 @app.command(rich_help_panel="Single steps")
-def picker(as_of: AsOf = None, refresh: Refresh = False) -> None:
+def picker(as_of: AsOf = None, refresh: Refresh = False, db_path: DbPath = None) -> None:
     """Make the session's weekly picks, with what they need that is not there yet."""
     _make(["weekly_picks"], "picks", as_of, refresh=refresh)
 
 
 @app.command(rich_help_panel="Single steps")
-def promote(seed: Seed = None, lane: Lane = None, top_n: TopN = None, as_of: AsOf = None) -> None:
+def promote(
+    seed: Seed = None,
+    lane: Lane = None,
+    top_n: TopN = None,
+    as_of: AsOf = None,
+    db_path: DbPath = None,
+) -> None:
     """Decide which picks the cash promotes, and say why; opens nothing."""
     _make(["promotions"], "promotions", as_of, choice_or_exit(seed, lane, top_n))
 
 
 @app.command(rich_help_panel="Single steps")
-def monitor(as_of: AsOf = None, refresh: Refresh = False) -> None:
+def monitor(as_of: AsOf = None, refresh: Refresh = False, db_path: DbPath = None) -> None:
     """Check the open positions: prices, triggers, P&L, what to do."""
     _make(["positions", "contract_health"], "health", as_of, refresh=refresh)
 
@@ -79,12 +86,13 @@ def compare(
         int | None, typer.Option("--top-n", min=1, help="Picks per model. [default: 10]")
     ] = None,
     as_of: AsOf = None,
+    db_path: DbPath = None,
 ) -> None:
     """Compare baseline, gated and weighted decisions over the same picks."""
     _make(["model_compares"], "comparison", as_of, choice_or_exit(seed, None, top_n))
 
 
 @app.command(rich_help_panel="Single steps")
-def summary(seed: Seed = None, as_of: AsOf = None) -> None:
+def summary(seed: Seed = None, as_of: AsOf = None, db_path: DbPath = None) -> None:
     """Write the session's report from what has been decided."""
     _make(["summary"], "", as_of, choice_or_exit(seed, None, None))

@@ -27,6 +27,8 @@ class Choice:
     def __post_init__(self) -> None:
         if self.seed is not None and not (math.isfinite(self.seed) and self.seed > 0):
             raise UsageError(f"the seed must be a sum of dollars above zero, not {self.seed}")
+        if self.top_n is not None and self.top_n < 1:
+            raise UsageError(f"the number of promotions must be one or more, not {self.top_n}")
         if self.lane is not None and self.lane not in (*LANES, ALL_LANES):
             raise UsageError(f"unknown lane {self.lane}: one of {', '.join((*LANES, ALL_LANES))}")
 

@@ -43,6 +43,23 @@ def adopt_env_file(home: Path) -> None:
             os.environ["DAGSTER_HOME"] = value
 
 
+def choose_database(path: Path, home: Path) -> None:
+    """Make ``path`` the database of this process and its children, with all that belongs to it.
+
+    Reports, captures and Dagster's home lie in the folder of the database: what Dagster says has
+    been made is true of one database only. A ``DAGSTER_HOME`` of the user's own stays when the
+    folder is the usual one.
+    """
+    env_file = home / ENV_FILE
+    written = assignments(env_file.read_text(encoding="utf-8")) if env_file.is_file() else {}
+    usual = {**written, **os.environ}.get("TRACKER_DATA_DIR") or home / "data"
+    folder = path.expanduser().resolve().parent
+    if folder != Path(usual).expanduser().resolve():
+        os.environ["DAGSTER_HOME"] = str(folder / "dagster")
+    os.environ["TRACKER_DATA_DIR"] = str(folder)
+    os.environ["TRACKER_DB_PATH"] = str(folder / path.name)
+
+
 def write_env_file(home: Path, data_dir: Path) -> list[str]:
     """Make ``home/.env`` name both homes by absolute paths; every other line stays as it is.
 

@@ -115,6 +115,7 @@ def run_assets(place: Workplace, assets: Sequence[str], first: date, last: date)
     days = sessions_between(first, min(last, current_session(now)))
     if not days:
         raise UsageError(f"no session that has opened between {first} and {last}")
+    sync(place, now)
     title = ", ".join(assets)
     report = place.run(
         f"{title} {days[0]}" + (f" … {days[-1]}" if len(days) > 1 else ""),

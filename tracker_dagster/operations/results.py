@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -105,11 +107,26 @@ def picks(warehouse: Warehouse, day: date, most: int = 15) -> list[RenderableTyp
     return shown
 
 
-def promotions(warehouse: Warehouse, day: date) -> list[RenderableType]:
-    """What was promoted and why the rest was not."""
+def promotions(warehouse: Warehouse, day: date, most: int = 60) -> list[RenderableType]:
+    """What was promoted, and of every other pick each gate that it failed or could not be put to.
+
+    Args:
+        warehouse: where the decision is.
+        day: session.
+        most: most picks that are listed one by one; of the rest the first reasons are counted.
+    """
     rows = decision(warehouse, PROMOTIONS, day)
     if rows.is_empty():
         return [f"No promotions were decided on {day}."]
+    gates = [_gates(text) for text in rows["gates"]]
+    rows = rows.with_columns(
+        pl.Series("reasons", [", ".join(failed) for failed, _ in gates], dtype=pl.String),
+        pl.Series("not_evaluated", ["; ".join(unknown) for _, unknown in gates], dtype=pl.String),
+    ).with_columns(
+        # An error has no gates.
+        pl.when(pl.col("reasons") == "").then("reason").otherwise("reasons").alias("reasons"),
+        pl.when(pl.col("not_evaluated") != "").then("not_evaluated").alias("not_evaluated"),
+    )
     promoted = rows.filter(pl.col("decision") == "promote").sort("rank")
     shown: list[RenderableType] = []
     head = rows.row(0, named=True)
@@ -117,21 +134,33 @@ def promotions(warehouse: Warehouse, day: date) -> list[RenderableType]:
     if promoted.height:
         columns = (
             "ticker", "symbol", "lane", "strike", "expiry", "premium_100", "premium_yield",
-            "pack_100_cost", "cash_after", "reason",
+            "pack_100_cost", "cash_after", "reason", "not_evaluated",
         )  # fmt: skip
         shown.append(as_table(promoted, columns, f"Promoted {day} ({asked})"))
     else:
         shown.append(f"Nothing was promoted on {day} ({asked}).")
-    others = rows.filter(pl.col("decision") != "promote")
+    others = rows.filter(pl.col("decision") != "promote").sort("rank", "ticker", nulls_last=True)
     if others.height:
-        reasons = (
-            others.group_by("decision", "reason")
-            .agg(pl.len().alias("picks"), pl.col("ticker").sort().str.join(" ").alias("which"))
-            .sort("picks", "reason", descending=[True, False])
-        )
-        why = ("decision", "reason", "picks", "which")
-        shown.append(as_table(reasons, why, f"Not promoted: {others.height}"))
+        why = ("rank", "ticker", "lane", "decision", "reasons", "not_evaluated")
+        shown.append(as_table(others.head(most), why, f"Not promoted: {others.height}"))
+    if others.height > most:
+        reasons = Counter(others[most:]["reason"])
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        shown.append(f"… and {others.height - most} more ({told}).")
     return shown
+
+
+def _gates(text: str) -> tuple[list[str], list[str]]:
+    """Of a pick's gates as stored: reasons that failed, and what could not be evaluated and why."""
+    gates = json.loads(text)
+    return (
+        [gate["note"] or gate["gate"] for gate in gates if gate["outcome"] == "fail"],
+        [
+            f"{gate['gate']}: {gate['note']}" if gate["note"] else gate["gate"]
+            for gate in gates
+            if gate["outcome"] == "not_evaluated"
+        ],
+    )
 
 
 def health(warehouse: Warehouse, day: date) -> list[RenderableType]:

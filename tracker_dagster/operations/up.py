@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.prompt import Confirm
 
+from tracker_dagster.operations.daily import sync
 from tracker_dagster.operations.environment import child_environment
 from tracker_dagster.operations.market import ensured_market
 from tracker_dagster.operations.runs import opened_instance
@@ -26,6 +27,7 @@ from tracker_dagster.operations.supervision import (
     wait_for_location,
     workspace_file,
 )
+from tracker_dagster.operations.workplace import Workplace
 
 if TYPE_CHECKING:
     from tracker_dagster.settings import Settings
@@ -55,8 +57,11 @@ def run_up(
         console.print(f"simulated market on {url}", highlight=False)
 
     with ensured_market(settings, on_start=on_start) as reachable:
-        with opened_instance(reachable):
-            pass  # makes the storage, and reports runs that died while nothing was up
+        # Opened, it makes the storage, and reports runs that died while nothing was up.
+        with opened_instance(reachable) as instance:
+            place = Workplace(reachable, console, instance)
+            place.warehouse.migrate()
+            console.print(sync(place, place.now()), highlight=False)
         chosen = next_free_port(port)
         if chosen != port:
             console.print(f"[yellow]port {port} is taken: using {chosen}[/]", highlight=False)
