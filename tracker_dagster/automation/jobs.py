@@ -40,6 +40,7 @@ FROM_CHAINS = (
 DECISIONS = (
     "structure_features",
     "suitability",
+    "pick_candidates",
     "weekly_picks",
     "positions",
     "promotions",

@@ -96,7 +96,7 @@ class WeeklyPicks(_Decision):
                         at_least=0, at_most=1)  # fmt: skip
     score_trend = number("component: regime and downside signals", "score",
                          at_least=0, at_most=1)  # fmt: skip
-    score_liquidity = number("component: tight spread; null where quotes are unknown", "score",
+    score_liquidity = number("component: mean of a tight spread and the strike's quality, of those known", "score",
                              at_least=0, at_most=1)  # fmt: skip
     price = number("price of the underlying", "USD per share", above=0)
     price_at = instant("time of that price")

@@ -16,8 +16,9 @@ def ranked(rows: pl.DataFrame, sessions: int, settings: PickSettings) -> pl.Data
 
     Every component lies in 0..1, so that none drowns the others (weekly tracker, section 4.6,
     where a volatility of 0.5 stood beside a yield of 0.01). A component that is unknown is null
-    and adds nothing: a ticker without statistics gains no rank by it. Only picked rows get a
-    score. Ties go to the higher yield, then to the ticker's name.
+    and adds nothing: a ticker without statistics gains no rank by it. Liquidity is the mean of a
+    tight spread and the strike's quality, of the latter alone where there are no quotes. Only
+    picked rows get a score. Ties go to the higher yield, then to the ticker's name.
 
     Args:
         rows: picks with ``status`` and the columns that the components need.
@@ -37,7 +38,9 @@ def ranked(rows: pl.DataFrame, sessions: int, settings: PickSettings) -> pl.Data
             + (1 + pl.col("downside_5d") / _DOWNSIDE_SCALE).clip(0, 1)
         )
         / 2,
-        "score_liquidity": (1 - pl.col("spread_pct") / settings.max_spread).clip(0, 1),
+        "score_liquidity": pl.mean_horizontal(
+            (1 - pl.col("spread_pct") / settings.max_spread).clip(0, 1), pl.col("strike_quality")
+        ),
     }
     rows = rows.with_columns(
         **{name: pl.when(is_pick).then(value) for name, value in components.items()}

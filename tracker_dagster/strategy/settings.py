@@ -95,6 +95,15 @@ class LaneSettings(_Frozen):
         return self
 
 
+class StrikeQualityWeights(_Frozen):
+    """Weights of the parts of a strike's quality, each of which lies between 0 and 1."""
+
+    presence: float = Field(default=0.3, ge=0)
+    volume: float = Field(default=0.3, ge=0)
+    trades: float = Field(default=0.2, ge=0)
+    stability: float = Field(default=0.2, ge=0)
+
+
 class RankWeights(_Frozen):
     """Weights of the rank score's components, each of which lies between 0 and 1."""
 
@@ -127,12 +136,14 @@ class PickSettings(_Frozen):
         yield_cap: yield over five sessions at which its score is full.
         risk_cap: volatility plus drawdown at which the score for calm is zero.
         reference_max_age_days: older calendars of earnings and dividends say nothing.
-        rate: cash rate of our own delta, per year.
+        rate: cash rate where none of ours is known for the contract, per year.
+        fee_per_contract: commission and exchange fees of selling one contract, dollars.
         minimum_closes: fewest closes for statistics.
         lookback_closes: most closes for statistics.
         alternatives: most candidates stored beside a pick.
         lanes: how tickers get lanes, and what lanes ask.
         weights: of the rank score.
+        strike_quality: weights of a strike's quality.
     """
 
     min_sessions: int = Field(default=3, ge=1)
@@ -147,11 +158,13 @@ class PickSettings(_Frozen):
     risk_cap: float = 1.0
     reference_max_age_days: int = 7
     rate: float = 0.04
+    fee_per_contract: float = Field(default=0.65, ge=0)
     minimum_closes: int = Field(default=20, ge=8)
     lookback_closes: int = 252
     alternatives: int = 12
     lanes: LaneSettings = LaneSettings()
     weights: RankWeights = RankWeights()
+    strike_quality: StrikeQualityWeights = StrikeQualityWeights()
 
 
 class PromotionSettings(_Frozen):
@@ -185,12 +198,32 @@ class CompareSettings(_Frozen):
         penalty: taken off the rank score for each unstable gate.
         delta_shift: taken off the target delta for each unstable gate, which moves the strike
             further out over the same candidates.
+        move_shift: where no delta is known, added to the distance of the target strike for each
+            unstable gate, as a part of that distance.
         promotion: gates that all models share; its structure gate is set per model.
     """
 
     penalty: float = 0.2
     delta_shift: float = 0.05
+    move_shift: float = 0.25
     promotion: PromotionSettings = PromotionSettings()
+
+
+class WalkForwardSettings(_Frozen):
+    """How the models are measured.
+
+    Attributes:
+        fill_cost: what a sale gives up against the price that the contract traded at, dollars a
+            share. A sale at a captured bid pays the spread already and gives up nothing more.
+        level: of the intervals.
+        least_weeks: fewer weeks have no interval.
+        replicates: of the bootstrap.
+    """
+
+    fill_cost: float = Field(default=0.02, ge=0)
+    level: float = Field(default=0.95, gt=0, lt=1)
+    least_weeks: int = Field(default=12, ge=4)
+    replicates: int = Field(default=9999, ge=99)
 
 
 class HealthSettings(_Frozen):
@@ -200,10 +233,12 @@ class HealthSettings(_Frozen):
         near_strike: distance from the strike, as a fraction of it.
         deep_itm: depth in the money, as a fraction of the strike.
         rapid_up: rise since the close before.
-        max_spread: above this a quote is too wide to trade on.
+        wide_spread: above this the spread of the option is too wide to trade on.
+        max_spread: most (ask - bid) / mid of a contract to roll to.
         close_captured: share of the premium captured, at the ask, from which closing pays.
         close_yield: annual yield of what remains below which waiting does not pay.
         roll_dte: calendar days to the expiry from which a threatened call is rolled.
+        roll_expiries: weekly expiries that a roll is looked for in, after the position's.
         max_quote_age_minutes: older quotes are an anomaly.
         max_price_age_minutes: older prices of the underlying are an anomaly.
         time_value_slack: dollars that a mid may lie under its intrinsic value.
@@ -212,10 +247,12 @@ class HealthSettings(_Frozen):
     near_strike: float = 0.03
     deep_itm: float = 0.05
     rapid_up: float = 0.05
+    wide_spread: float = 0.08
     max_spread: float = 0.20
     close_captured: float = 0.80
     close_yield: float = 0.05
     roll_dte: int = 2
+    roll_expiries: int = Field(default=2, ge=1)
     max_quote_age_minutes: float = 60.0
     max_price_age_minutes: float = 30.0
     time_value_slack: float = 0.05

@@ -56,7 +56,9 @@ option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
 option_greeks: corporate_actions implied_forwards index_bars market_last option_chain
     option_day_aggs stock_day_aggs treasury_yields
-positions: corporate_actions index_bars ledger stock_day_aggs
+pick_candidates: corporate_actions market_last option_chain option_day_aggs option_greeks
+    stock_day_aggs suitability universe
+positions: corporate_actions index_bars ledger option_chain option_day_aggs stock_day_aggs
 premium_estimate_scores: option_day_aggs stock_day_aggs suitability
 promotions: ledger positions weekly_picks
 realized_volatility: bars_1m corporate_actions stock_day_aggs universe
@@ -71,8 +73,8 @@ vendor_greeks: massive_rest_api option_greeks universe
 vendor_open_interest: massive_rest_api option_chain universe
 vix_futures_settlements:
 vix_term_structure: index_bars vix_futures_settlements
-weekly_picks: corporate_actions earnings_calendar market_last option_chain option_day_aggs
-    stock_day_aggs structure_features universe
+weekly_picks: corporate_actions earnings_calendar iv_percentile market_last pick_candidates
+    stock_day_aggs structure_features suitability universe
 """
 
 

@@ -14,11 +14,8 @@ from polars.testing import assert_frame_equal
 
 from tracker_dagster import trading_calendar
 from tracker_dagster.schemas.decisions import LANES, WEEKLY_PICKS
-from tracker_dagster.strategy.picks import (
-    target_expiry,
-    weekly_picks,
-    weekly_picks_from_day_files,
-)
+from tracker_dagster.strategy.candidates import pick_candidates
+from tracker_dagster.strategy.picks import target_expiry, weekly_picks
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
@@ -33,23 +30,25 @@ MORNING = datetime.combine(DAY, time(11, 15), trading_calendar.EASTERN)
 
 def world(**changes: Any) -> dict[str, Any]:
     base = {
+        "basis": "snapshot",
+        "day": DAY,
+        "decision_at": DECISION_AT,
         "universe": worlds.universe(CATEGORIES),
-        "chain": worlds.chain(PRICES, VOLS),
+        "contracts": worlds.chain(PRICES, VOLS),
         "prices": worlds.last_prices(PRICES),
         "bars": worlds.daily(PRICES, VOLS, drifts=DRIFTS),
         "structure": worlds.structure(list(PRICES)),
         "corporate_actions": worlds.no_actions(),
         "earnings": worlds.earnings([{"ticker": "AAA", "report_date": date(2025, 6, 12)}]),
-        "day": DAY,
-        "decision_at": DECISION_AT,
     }
     return {**base, **changes}
 
 
 def day_file_world(**changes: Any) -> dict[str, Any]:
     base = world()
-    base["option_bars"] = worlds.option_bars(base.pop("chain"), SESSION_BEFORE)
-    base.pop("prices")
+    base["contracts"] = worlds.option_bars(base["contracts"], SESSION_BEFORE)
+    base["prices"] = base["bars"]
+    base["basis"] = "day_file"
     base["decision_at"] = MORNING.astimezone(trading_calendar.UTC)
     base["structure"] = worlds.structure(
         list(PRICES),
@@ -57,6 +56,51 @@ def day_file_world(**changes: Any) -> dict[str, Any]:
         decision_at=trading_calendar.decision_time(SESSION_BEFORE),
     )
     return {**base, **changes}
+
+
+def candidates_of(**given: Any) -> pl.DataFrame:
+    """pick_candidates of a world; its suitability is made from its bars where none is given."""
+    return pick_candidates(
+        given["basis"],
+        given["day"],
+        given["decision_at"],
+        universe=given["universe"],
+        prices=given["prices"],
+        contracts=given["contracts"],
+        suitability=_suitability(given),
+        option_greeks=given.get("option_greeks"),
+        traded=given.get("traded"),
+        corporate_actions=given["corporate_actions"],
+        collections=given.get("collections"),
+        settings=given.get("settings"),
+    )
+
+
+def picks_of(**given: Any) -> pl.DataFrame:
+    """weekly_picks of a world, from its own candidates where none are given."""
+    return weekly_picks(
+        given["basis"],
+        given["day"],
+        given["decision_at"],
+        universe=given["universe"],
+        prices=given["prices"],
+        candidates=given.get("candidates", candidates_of(**given)),
+        suitability=_suitability(given),
+        structure=given["structure"],
+        corporate_actions=given["corporate_actions"],
+        earnings=given["earnings"],
+        iv_percentile=given.get("iv_percentile"),
+        collections=given.get("collections"),
+        settings=given.get("settings"),
+    )
+
+
+def _suitability(given: dict[str, Any]) -> pl.DataFrame:
+    if "suitability" in given:
+        return given["suitability"]
+    return worlds.suitability(
+        given["universe"], given["bars"], given["corporate_actions"], given["day"]
+    )
 
 
 def row(frame: pl.DataFrame, ticker: str) -> dict[str, Any]:
@@ -72,11 +116,11 @@ def change(frame: pl.DataFrame, test: pl.Expr, **values: pl.Expr) -> pl.DataFram
 
 @pytest.fixture(scope="module")
 def picks() -> pl.DataFrame:
-    return weekly_picks(**world())
+    return picks_of(**world())
 
 
 def test_every_row_keeps_the_schemas_rules(picks: pl.DataFrame) -> None:
-    for frame in (picks, weekly_picks_from_day_files(**day_file_world())):
+    for frame in (picks, picks_of(**day_file_world())):
         good, failures = WEEKLY_PICKS.schema.filter(frame)
         assert failures.counts() == {}
         assert good.height == len(PRICES)
@@ -131,10 +175,10 @@ def test_equal_scores_are_told_apart_by_name() -> None:
     vols = dict.fromkeys(twins, 0.3)
     bars = worlds.daily({"AAA": 50.0}, {"AAA": 0.3})
     bars = pl.concat([bars, bars.with_columns(ticker=pl.lit("ZZZ"))])
-    frame = weekly_picks(
+    frame = picks_of(
         **world(
             universe=worlds.universe(dict.fromkeys(twins, "GROWTH")),
-            chain=worlds.chain(twins, vols),
+            contracts=worlds.chain(twins, vols),
             prices=worlds.last_prices(twins),
             bars=bars,
             structure=worlds.structure(list(twins)),
@@ -155,13 +199,13 @@ def test_the_order_of_input_rows_never_matters(seed: int) -> None:
         else value
         for name, value in world().items()
     }
-    assert_frame_equal(weekly_picks(**shuffled), weekly_picks(**world()))
+    assert_frame_equal(picks_of(**shuffled), picks_of(**world()))
 
 
 def test_nothing_that_came_later_is_used(picks: pl.DataFrame) -> None:
     close = trading_calendar.session_on(DAY).close
     future = {
-        "chain": worlds.chain({t: p * 2 for t, p in PRICES.items()}, VOLS, slot=close),
+        "contracts": worlds.chain({t: p * 2 for t, p in PRICES.items()}, VOLS, slot=close),
         "prices": worlds.last_prices({t: p * 2 for t, p in PRICES.items()}, slot=close),
         "bars": worlds.daily(PRICES, dict.fromkeys(VOLS, 2.0), day=DAY + timedelta(days=2))
         .filter(pl.col("trade_date") >= DAY),
@@ -177,7 +221,7 @@ def test_nothing_that_came_later_is_used(picks: pl.DataFrame) -> None:
     }  # fmt: skip
     base = world()
     with_future = {name: pl.concat([base[name], rows]) for name, rows in future.items()}
-    assert_frame_equal(weekly_picks(**{**base, **with_future}), picks)
+    assert_frame_equal(picks_of(**{**base, **with_future}), picks)
 
 
 def test_a_ticker_without_price_chain_or_candidate_says_so() -> None:
@@ -187,7 +231,7 @@ def test_a_ticker_without_price_chain_or_candidate_says_so() -> None:
     prices = worlds.last_prices(PRICES)
     prices = change(prices, pl.col("ticker") == "AAA", price=pl.lit(None), status=pl.lit("HALTED"))
     prices = change(prices, pl.col("ticker") == "CCC", price_at=pl.lit(stale))
-    frame = weekly_picks(**world(chain=chain, prices=prices))
+    frame = picks_of(**world(contracts=chain, prices=prices))
     assert (row(frame, "AAA")["stage"], row(frame, "AAA")["reason"]) == (
         "price",
         "missing_price: HALTED",
@@ -220,7 +264,7 @@ def test_a_spoiled_contract_is_never_picked(
 ) -> None:
     chosen = row(picks, "AAA")["symbol"]
     chain = change(worlds.chain(PRICES, VOLS), pl.col("symbol") == chosen, **spoiled)
-    pick = row(weekly_picks(**world(chain=chain)), "AAA")
+    pick = row(picks_of(**world(contracts=chain)), "AAA")
     assert pick["symbol"] != chosen
     assert pick["status"] == "missing" or pick["strike"] > 51.0
 
@@ -229,13 +273,13 @@ def test_unknown_open_interest_and_volume_are_told_not_passed_over() -> None:
     chain = worlds.chain(PRICES, VOLS).with_columns(
         open_interest=pl.lit(None, dtype=pl.Int64), day_volume=pl.lit(None, dtype=pl.Float64)
     )
-    pick = row(weekly_picks(**world(chain=chain)), "AAA")
+    pick = row(picks_of(**world(contracts=chain)), "AAA")
     assert pick["status"] == "picked"
     assert set(json.loads(pick["gates_not_evaluated"])) == {"open_interest", "volume"}
 
 
 def test_without_vendor_deltas_our_own_from_its_volatility_choose_the_same() -> None:
-    frame = weekly_picks(**world(chain=worlds.chain(PRICES, VOLS, with_delta=False)))
+    frame = picks_of(**world(contracts=worlds.chain(PRICES, VOLS, with_delta=False)))
     pick = row(frame, "AAA")
     assert pick["delta_source"] == "bsm_vendor_iv"
     assert pick["strike"] == 51.0
@@ -244,7 +288,7 @@ def test_without_vendor_deltas_our_own_from_its_volatility_choose_the_same() -> 
 
 def test_without_delta_and_volatility_the_expected_move_chooses_and_says_so() -> None:
     chain = worlds.chain(PRICES, VOLS, with_delta=False, with_iv=False)
-    pick = row(weekly_picks(**world(chain=chain)), "BBB")
+    pick = row(picks_of(**world(contracts=chain)), "BBB")
     assert pick["delta"] is None
     assert pick["strike_source"] == "expected_move_target (no delta)"
     assert "delta_band" in json.loads(pick["gates_not_evaluated"])
@@ -265,9 +309,10 @@ def test_without_delta_and_volatility_the_expected_move_chooses_and_says_so() ->
 def test_the_expiry_is_the_calendars(day: date, expiry: date) -> None:
     decision_at = trading_calendar.decision_time(day)
     slot = decision_at - timedelta(minutes=5)
-    frame = weekly_picks(
+    frame = picks_of(
+        basis="snapshot",
         universe=worlds.universe({"AAA": "GROWTH"}, day),
-        chain=worlds.chain(
+        contracts=worlds.chain(
             {"AAA": 50.0}, {"AAA": 0.4}, day=day, slot=slot,
             expiries=[day, expiry, trading_calendar.weekly_expiry(expiry)],
         ),
@@ -317,7 +362,7 @@ def test_earnings_in_the_period(report_date: date, report_time: str, flag: bool)
     calendar = worlds.earnings(
         [{"ticker": "BBB", "report_date": report_date, "report_time": report_time}]
     )
-    frame = weekly_picks(**world(earnings=calendar))
+    frame = picks_of(**world(earnings=calendar))
     assert row(frame, "BBB")["earnings_in_period"] is flag
     assert row(frame, "SPY")["earnings_in_period"] is False
 
@@ -330,16 +375,14 @@ def test_ex_dividend_dates_in_the_period(ex_date: date, flag: bool) -> None:
     known = worlds.actions(
         [{"ticker": "BBB", "action": "dividend", "ex_date": ex_date, "cash_amount": 0.5}]
     )
-    assert (
-        row(weekly_picks(**world(corporate_actions=known)), "BBB")["ex_dividend_in_period"] is flag
-    )
+    assert row(picks_of(**world(corporate_actions=known)), "BBB")["ex_dividend_in_period"] is flag
 
 
 def test_an_old_calendar_says_nothing() -> None:
     old = worlds.earnings(
         [{"ticker": "ZZZ", "report_date": date(2025, 6, 30)}], day=date(2025, 5, 30)
     )
-    assert row(weekly_picks(**world(earnings=old)), "BBB")["earnings_in_period"] is None
+    assert row(picks_of(**world(earnings=old)), "BBB")["earnings_in_period"] is None
 
 
 def test_a_split_in_the_history_makes_no_volatility() -> None:
@@ -351,12 +394,12 @@ def test_a_split_in_the_history_makes_no_volatility() -> None:
     )
     known = worlds.actions([{"ticker": "BBB", "action": "split", "ex_date": ex_date,
                              "split_from": 1.0, "split_to": 7.0}])  # fmt: skip
-    pick = row(weekly_picks(**world(bars=as_traded, corporate_actions=known)), "BBB")
+    pick = row(picks_of(**world(bars=as_traded, corporate_actions=known)), "BBB")
     assert pick["annual_volatility"] == pytest.approx(0.40)
 
 
 def test_a_short_history_gives_no_statistics_but_a_lane_by_category() -> None:
-    frame = weekly_picks(**world(bars=worlds.daily(PRICES, VOLS, sessions=15)))
+    frame = picks_of(**world(bars=worlds.daily(PRICES, VOLS, sessions=15)))
     pick = row(frame, "CCC")
     assert pick["annual_volatility"] is None
     assert pick["stats_reason"] == "15 closes, 20 needed"
@@ -365,7 +408,7 @@ def test_a_short_history_gives_no_statistics_but_a_lane_by_category() -> None:
 
 
 def test_day_files_know_no_quotes_and_say_so() -> None:
-    frame = weekly_picks_from_day_files(**day_file_world())
+    frame = picks_of(**day_file_world())
     picked = frame.filter(pl.col("status") == "picked")
     assert len(picked) >= 3
     assert set(picked["basis"]) == {"day_file"}
@@ -382,7 +425,7 @@ def test_day_files_know_no_quotes_and_say_so() -> None:
 def test_day_files_are_only_used_once_published() -> None:
     early = trading_calendar.day_file_available_at(SESSION_BEFORE) - timedelta(minutes=1)
     members = worlds.universe(CATEGORIES, SESSION_BEFORE)
-    frame = weekly_picks_from_day_files(**day_file_world(decision_at=early, universe=members))
+    frame = picks_of(**day_file_world(decision_at=early, universe=members))
     assert len(frame) == len(CATEGORIES)
     assert set(frame["status"]) == {"missing"}
     assert set(frame["stage"]) == {"price"}
@@ -391,19 +434,17 @@ def test_day_files_are_only_used_once_published() -> None:
 def test_day_file_prices_from_before_a_split_are_not_mixed_with_after() -> None:
     known = worlds.actions([{"ticker": "BBB", "action": "split", "ex_date": DAY,
                              "split_from": 1.0, "split_to": 4.0}])  # fmt: skip
-    pick = row(weekly_picks_from_day_files(**day_file_world(corporate_actions=known)), "BBB")
+    pick = row(picks_of(**day_file_world(corporate_actions=known)), "BBB")
     assert (pick["stage"], pick["reason"]) == ("price", "split_since_data")
 
 
 def test_adjusted_contracts_in_day_files_are_no_candidates() -> None:
     base = day_file_world()
-    chosen = row(weekly_picks_from_day_files(**base), "BBB")["symbol"]
-    bars = change(base["option_bars"], pl.col("symbol") == chosen, is_adjusted=pl.lit(value=True))
-    assert (
-        row(weekly_picks_from_day_files(**{**base, "option_bars": bars}), "BBB")["symbol"] != chosen
-    )
+    chosen = row(picks_of(**base), "BBB")["symbol"]
+    bars = change(base["contracts"], pl.col("symbol") == chosen, is_adjusted=pl.lit(value=True))
+    assert row(picks_of(**{**base, "contracts": bars}), "BBB")["symbol"] != chosen
 
 
 def test_an_empty_universe_gives_no_rows_and_disabled_tickers_none_either() -> None:
     off = worlds.universe(CATEGORIES).with_columns(enabled=pl.lit(value=False))
-    assert weekly_picks(**world(universe=off)).is_empty()
+    assert picks_of(**world(universe=off)).is_empty()

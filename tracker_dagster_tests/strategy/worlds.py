@@ -16,6 +16,9 @@ from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
 from tracker_dagster.schemas.market import OPTION_DAY_AGGS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, EARNINGS_CALENDAR, UNIVERSE
+from tracker_dagster.strategy.picks import target_expiry
+from tracker_dagster.strategy.settings import PickSettings
+from tracker_dagster.strategy.suitability import suitability_rows
 
 #: A Monday with a plain Friday expiry.
 DAY = date(2025, 6, 9)
@@ -78,6 +81,26 @@ def daily(
             )
         )
     return STOCK_DAY_AGGS.conform(pl.concat(frames), source="massive_flat_file")
+
+
+def suitability(
+    members: pl.DataFrame,
+    bars: pl.DataFrame,
+    corporate_actions: pl.DataFrame | None = None,
+    day: date = DAY,
+) -> pl.DataFrame:
+    """Rows of suitability of a day, without a curve or dividends for the premium's estimate."""
+    return suitability_rows(
+        members.select("ticker", "category", "enabled"),
+        bars,
+        corporate_actions,
+        day,
+        target_expiry(day, PickSettings()),
+        None,
+        pl.DataFrame(schema={"underlying": pl.String, "ex_date": pl.Date, "years": pl.Float64,
+                             "amount": pl.Float64}),
+        pl.DataFrame(schema={"underlying": pl.String, "dividend_source": pl.String}),
+    )  # fmt: skip
 
 
 def last_prices(
