@@ -133,6 +133,14 @@ def picture(run: DayRun, name: str, draw: Callable[[], str]) -> dict[str, dg.Met
 DayFunction = Callable[[DayRun], Outcome]
 #: Does some days of one run at once, in order, and says of each what it did.
 DaysFunction = Callable[[Sequence[DayRun]], Sequence[Outcome]]
+#: What each asset does, by its key: the Python functions do the same without a Dagster run.
+_FUNCTIONS: dict[str, DaysFunction] = {}
+
+
+def done_by(asset: str, run: DayRun) -> Outcome:
+    """What ``asset`` does with one trading day, done here and now; its module must be loaded."""
+    (outcome,) = _FUNCTIONS[asset]([run])
+    return outcome
 
 
 def trading_day_asset(table: Table, **options: Any) -> Callable[[DayFunction], dg.AssetsDefinition]:
@@ -184,6 +192,8 @@ def trading_days_asset(
     ]
 
     def decorate(function: DaysFunction) -> dg.AssetsDefinition:
+        _FUNCTIONS[table.name] = function
+
         def run(
             context: dg.AssetExecutionContext,
             warehouse: WarehouseResource,
