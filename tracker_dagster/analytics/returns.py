@@ -121,8 +121,8 @@ def return_statistics(
         the least-squares slope of the last 20 closes over their mean, per session;
         ``tail_width`` the distance between the 1st and the 10th percentile of daily returns.
     """
-    latest = closes.sort("ticker", "trade_date").group_by("ticker", maintain_order=True)
-    latest = latest.tail(lookback)
+    ordered = closes.sort("ticker", "trade_date")
+    latest = ordered.group_by("ticker", maintain_order=True).tail(lookback)
     rows = latest.group_by("ticker", maintain_order=True).agg(
         closes_count=pl.len().cast(pl.Int64),
         last_close=pl.col("close").last(),

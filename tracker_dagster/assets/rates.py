@@ -1,7 +1,9 @@
 """The yield curve and the dividends that a session's options are valued with."""
 
-from collections.abc import Collection
-from datetime import datetime, time, timedelta
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Self
 
 import polars as pl
 
@@ -18,7 +20,7 @@ from tracker_dagster.sources.year_end_yields import year_end_yields
 from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS, SPLITS
 from tracker_dagster.strategy.known import Calendar, calendar_at
 from tracker_dagster.trading_calendar import EASTERN
-from tracker_dagster.warehouse import Unit, Write
+from tracker_dagster.warehouse import Unit, Warehouse, Write
 
 REST = "massive_rest"
 #: By when the Treasury has published the curve of a day (its "Interest Rate Statistics" pages).
@@ -110,6 +112,55 @@ def curve_on(run: DayRun, moment: datetime) -> Curve | None:
     return curve_of(rows)
 
 
+@dataclass(frozen=True)
+class ActionCalendars:
+    """Corporate actions of some sessions as they are stored, to be cut at each one's moment."""
+
+    rows: pl.DataFrame
+    collections: pl.DataFrame
+
+    @classmethod
+    def read(
+        cls, warehouse: Warehouse, first: date, last: date, tickers: Collection[str] | None = None
+    ) -> Self:
+        """What sessions from ``first`` to ``last`` may rest on; of every ticker when None."""
+        since = first - timedelta(days=CALENDAR_MAX_AGE_DAYS)
+        of_actions = {"dataset": CORPORATE_ACTIONS.name}
+        where = None if tickers is None else {"ticker": tickers}
+        return cls(
+            warehouse.read(CORPORATE_ACTIONS, first=since, last=last, where=where),
+            warehouse.read(REFERENCE_COLLECTIONS, first=since, last=last, where=of_actions),
+        )
+
+    def dividends(
+        self,
+        day: date,
+        moment: datetime,
+        underlyings: Collection[str],
+        followed: Callable[[], Collection[str]],
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """As `dividends_on`; ``followed`` tells whose dividends a session's request was for."""
+        dividends = self._at(day, moment, ALL_DIVIDENDS, "dividend")
+        collected: Collection[str] | None = None
+        if dividends.whole_on is None:
+            dividends = self._at(day, moment, DIVIDENDS, "dividend")
+            collected = followed() if dividends.whole_on is not None else []
+        splits = self._at(day, moment, SPLITS, "split")
+        actions = pl.concat([dividends.rows, splits.rows])
+        sources = dividend_sources(underlyings, actions, moment, collected)
+        return dividends_ahead(actions, moment), sources
+
+    def _at(self, day: date, moment: datetime, part: str, action: str) -> Calendar:
+        """One kind of corporate actions, with whether it was known as a whole."""
+        return calendar_at(
+            self.rows.filter(pl.col("action") == action),
+            self.collections.filter(pl.col("subject") == part),
+            moment,
+            day,
+            CALENDAR_MAX_AGE_DAYS,
+        )
+
+
 def dividends_on(
     run: DayRun, moment: datetime, underlyings: Collection[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -122,29 +173,6 @@ def dividends_on(
         ``underlying``, ``ex_date``, ``years``, ``amount`` as `dividends_ahead` gives them; and
         ``underlying``, ``dividend_source`` for each of ``underlyings``.
     """
-    dividends = _calendar(run, moment, ALL_DIVIDENDS, "dividend")
-    collected: list[str] | None = None
-    if dividends.whole_on is None:
-        dividends = _calendar(run, moment, DIVIDENDS, "dividend")
-        followed = [*enabled_tickers(run), *run.knobs.benchmarks]
-        collected = followed if dividends.whole_on is not None else []
-    splits = _calendar(run, moment, SPLITS, "split")
-    actions = pl.concat([dividends.rows, splits.rows])
-    sources = dividend_sources(underlyings, actions, moment, collected)
-    return dividends_ahead(actions, moment), sources
-
-
-def _calendar(run: DayRun, moment: datetime, part: str, action: str) -> Calendar:
-    """One kind of corporate actions, with whether it was known as a whole."""
-    first = run.day - timedelta(days=CALENDAR_MAX_AGE_DAYS)
-    rows = run.warehouse.read(
-        CORPORATE_ACTIONS, as_of=moment, first=first, last=run.day, where={"action": action}
+    return ActionCalendars.read(run.warehouse, run.day, run.day).dividends(
+        run.day, moment, underlyings, lambda: [*enabled_tickers(run), *run.knobs.benchmarks]
     )
-    asked = run.warehouse.read(
-        REFERENCE_COLLECTIONS,
-        as_of=moment,
-        first=first,
-        last=run.day,
-        where={"dataset": CORPORATE_ACTIONS.name, "subject": part},
-    )
-    return calendar_at(rows, asked, moment, run.day, CALENDAR_MAX_AGE_DAYS)

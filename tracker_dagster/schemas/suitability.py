@@ -123,7 +123,8 @@ class PremiumEstimateScores(dy.Schema):
         "the estimate at the strike that traded, all else as it was", "USD", at_least=0
     )
     error_100 = number("estimate_at_traded_100 - traded_100; above zero: too much", "USD")
-    error_pct = number("error_100 / traded_100", "fraction")
+    error_pct = number("error_100 / traded_100; large where a call trades at a cent", "fraction")
+    error_yield = number("error_100 over the cost of 100 shares", "fraction")
     underlying_close = number("close of the underlying", "USD per share", above=0)
     underlying_move = number("that close over the one of the estimate, less 1", "fraction")
     estimate_at_close_100 = number(
@@ -210,12 +211,12 @@ PREMIUM_ESTIMATE_SCORES = Table(
         ),
         computed("traded_symbol traded_strike reason", *_NEAREST),
         computed("estimate_at_traded_100", *_ESTIMATE, "option_day_aggs.strike"),
-        computed("error_100 error_pct", *_ESTIMATE, *_TRADED),
+        computed("error_100 error_pct error_yield", *_ESTIMATE, *_TRADED),
         straight("stock_day_aggs", underlying_close="close"),
         computed("underlying_move", "stock_day_aggs.close", "suitability.last_close"),
         computed(
             "estimate_at_close_100 move_error_100 volatility_error_100",
-            *_ESTIMATE, *_TRADED, "stock_day_aggs.close",
+            "suitability.daily_move", *_ESTIMATE, *_TRADED, "stock_day_aggs.close",
         ),
         computed("reason", "suitability.premium_estimate_reason", "option_day_aggs.volume"),
     ),

@@ -187,17 +187,9 @@ def score_premium_estimates(
         for name in rows.columns
         if name.startswith("traded_")
     )
-    expiry = rows["premium_estimate_expiry"].drop_nulls()
-    close = trading_calendar.session_on(day).close
-    left = years_to_expiry(close, expiry[0]) if len(expiry) else None
     rows = rows.with_columns(
         estimate_at_traded_100=_value_100(rows, rows["traded_strike"]),
-        estimate_at_close_100=_value_100(
-            rows.with_columns(
-                last_close="underlying_close", premium_estimate_years=pl.lit(left, pl.Float64)
-            ),
-            rows["traded_strike"],
-        ),
+        estimate_at_close_100=_value_100(_at_the_close(rows, day), rows["traded_strike"]),
     )
     error = pl.col("estimate_at_traded_100") - pl.col("traded_100")
     return rows.with_columns(
@@ -208,8 +200,22 @@ def score_premium_estimates(
         underlying_move=pl.col("underlying_close") / pl.col("last_close") - 1,
         error_100=error,
         error_pct=error / pl.col("traded_100"),
+        error_yield=error / (pl.col("last_close") * 100),
         move_error_100=pl.col("estimate_at_traded_100") - pl.col("estimate_at_close_100"),
         volatility_error_100=pl.col("estimate_at_close_100") - pl.col("traded_100"),
+    )
+
+
+def _at_the_close(estimates: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The inputs of the estimates as they are at the close: price, time, and one session less."""
+    (expiry,) = estimates["premium_estimate_expiry"].unique() if estimates.height else (day,)
+    years = years_to_expiry(trading_calendar.session_on(day).close, expiry)
+    sessions = trading_calendar.sessions_from_to(day, expiry)
+    scale = (sessions / years) ** 0.5 if years > 0 else 0.0
+    return estimates.with_columns(
+        last_close="underlying_close",
+        premium_estimate_years=pl.lit(years),
+        premium_estimate_volatility=pl.col("daily_move") * scale,
     )
 
 
