@@ -79,7 +79,7 @@ def run_compare(
     """
     Choice(seed, top_n=top_n)
     run = _stored_day(db_path, day, {"seed": seed, "top_n": top_n})
-    outcome = _do("decisions", "model_compares", run)
+    outcome = _do("models", "model_compares", run)
     if not outcome.rows_written:
         raise ValueError(f"no picks of {run.day} are stored in {run.knobs.database}")
     path = run.knobs.reports_dir / run.day.isoformat() / "model_compare.json"

@@ -1,8 +1,7 @@
-"""Assets that decide about picks: promotions under the cash, and the comparison of models."""
+"""Assets that decide about picks: promotions under the cash, and what a run asks of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -15,16 +14,12 @@ from tracker_dagster.assets.picks import DAY_FILE, SNAPSHOT
 from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.folds import positions_on
-from tracker_dagster.reports.documents import write_dated
-from tracker_dagster.reports.model_compare import model_compare_report
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.decisions import (
-    MODEL_COMPARES,
     PROMOTIONS,
     WEEKLY_PICKS,
 )
 from tracker_dagster.schemas.system import LEDGER
-from tracker_dagster.strategy.comparison import compare_models
 from tracker_dagster.strategy.promotions import promote
 from tracker_dagster.trading_calendar import (
     decision_time,
@@ -81,7 +76,7 @@ def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
     return held.filter(pl.col("status") == "OPEN")
 
 
-def _decided(
+def decided(
     run: DayRun,
     table: Table,
     decide: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame],
@@ -116,38 +111,9 @@ def promotions(run: DayRun) -> Outcome:
         require_request_acted_on(run.warehouse, run.day, picks["decision_at"][0], asked)
         return promote(picks, held, asked.seed, asked.lane, asked.top_n, universe=members)
 
-    outcome, frame = _decided(run, PROMOTIONS, decide)
+    outcome, frame = decided(run, PROMOTIONS, decide)
     promoted = frame.filter(pl.col("decision") == "promote")
     reasons = dict(frame["reason"].value_counts(sort=True).iter_rows())
     return outcome.with_metadata(
         **asdict(asked), promoted=list(promoted["ticker"]), reasons=reasons
-    )
-
-
-@trading_day_asset(
-    MODEL_COMPARES,
-    group="decisions",
-    deps=("weekly_picks", "positions", "ledger"),
-    config=DecisionConfig,
-)
-def model_compares(run: DayRun) -> Outcome:
-    """What baseline, gated and weighted would decide over the same candidates."""
-    config = DecisionConfig(**run.config)
-    seed = requested(run).seed
-    top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
-    outcome, frame = _decided(
-        run,
-        MODEL_COMPARES,
-        lambda picks, held, members: compare_models(picks, held, seed, top_n, universe=members),
-    )
-    paths = []
-    if frame.height:
-        text = json.dumps(model_compare_report(frame), indent=1, sort_keys=True)
-        paths = write_dated(run.knobs.reports_dir, run.day, text, "model_compare.json")
-    return outcome.with_metadata(
-        seed=seed,
-        top_n=top_n,
-        decisions_changed=int(frame["decision_changed"].sum()),
-        strikes_changed=int(frame["strike_changed"].sum()),
-        paths=[str(path) for path in paths],
     )

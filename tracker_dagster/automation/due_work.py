@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from tracker_dagster.warehouse import Warehouse
 
 #: Assets whose day rests on the days before it, too.
-LOOKING_BACK = frozenset({"iv_percentile", "realized_volatility", "vix_term_structure"})
+LOOKING_BACK = frozenset(
+    {
+        *("iv_percentile", "realized_volatility", "vix_term_structure"),
+        *("model_outcomes", "model_scores"),
+    }
+)
 #: What nobody makes before a session's files are out.
 _AFTER_THE_SESSION = (STOCK_DAY_AGGS.name, OPTION_DAY_AGGS.name, INDEX_BARS.name)
 _RANGE_START, _RANGE_END = (

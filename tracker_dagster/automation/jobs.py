@@ -24,6 +24,8 @@ FROM_DAY_FILES = (
     "realized_volatility",
     "vix_term_structure",
     "option_bars_1m",
+    "model_outcomes",
+    "model_scores",
     "vendor_greeks",
     "vendor_open_interest",
     "premium_estimate_scores",

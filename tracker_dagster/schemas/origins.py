@@ -173,29 +173,67 @@ PROMOTIONS = together(
     computed("decision reason reasons not_evaluated gates cash_before cash_after", *_GATED),
 )  # fmt: skip
 
+_MODEL_CHOICE = (
+    "weekly_picks.rank_score",
+    "weekly_picks.fft_status",
+    "weekly_picks.fractal_status",
+    "pick_candidates.delta",
+    "pick_candidates.strike",
+    "pick_candidates.target_delta",
+    "pick_candidates.target_strike",
+    "pick_candidates.premium_yield",
+    "pick_candidates.failed_gate",
+)
+
 MODEL_COMPARES = together(
     straight("weekly_picks", "ticker", "rank_score", "fft_status", "fractal_status"),
     computed("decision reason decision_changed", *_GATED, "weekly_picks.rank_score"),
-    computed(
-        "rank rank_score_adjusted",
-        "weekly_picks.rank_score",
-        "weekly_picks.premium_yield",
-        "weekly_picks.fft_status",
-        "weekly_picks.fractal_status",
+    computed("rank rank_score_adjusted strike_changed", *_MODEL_CHOICE),
+    computed("symbol", "weekly_picks.symbol", "pick_candidates.symbol", *_MODEL_CHOICE),
+    computed("strike", "weekly_picks.strike", *_MODEL_CHOICE),
+    computed("premium_100", "weekly_picks.est_weekly_prem_100", "pick_candidates.mid"),
+)
+
+_FILL = ("option_bars_1m.open", "option_bars_1m.start", "bars_1m.open", "bars_1m.start")
+_MODEL_PNL = (
+    *_FILL,
+    "weekly_picks.price",
+    "weekly_picks.bid",
+    "pick_candidates.bid",
+    "stock_day_aggs.close",
+    "corporate_actions.cash_amount",
+    "corporate_actions.ex_date",
+)
+MODEL_OUTCOMES = together(
+    straight(
+        "weekly_picks", "basis", "ticker", "decision_at", "rank_score", "fft_status",
+        "fractal_status", decided_on="trade_date", trade_date="expiry", symbol="symbol",
+        strike="strike", fees_100="fees_100",
     ),
-    *(
-        straight("weekly_picks", **{ours: theirs})
-        for ours, theirs in (
-            ("symbol", "symbol"), ("strike", "strike"), ("premium_100", "est_weekly_prem_100")
-        )
-    ),
-    computed(
-        "symbol strike premium_100 strike_changed",
-        "weekly_picks.alternatives",
-        "weekly_picks.lane",
-        "weekly_picks.fft_status",
-        "weekly_picks.fractal_status",
-    ),
+    straight("pick_candidates", "symbol", "strike", "fees_100"),
+    computed("weight rank rank_score_adjusted", *_MODEL_CHOICE),
+    computed("filled_at", "option_bars_1m.start", "weekly_picks.decision_at"),
+    computed("stock_entry", "bars_1m.open", "weekly_picks.price"),
+    computed("option_entry fill_cost", "option_bars_1m.open", "weekly_picks.bid",
+             "pick_candidates.bid"),
+    computed("dividends", "corporate_actions.cash_amount", "corporate_actions.ex_date"),
+    computed("available_at", "stock_day_aggs.available_at"),
+    straight("stock_day_aggs", stock_exit="close"),
+    computed("is_assigned", "stock_day_aggs.close", "pick_candidates.strike"),
+    computed("pnl_100 model_return hold_pnl_100 hold_return reason", *_MODEL_PNL),
+)  # fmt: skip
+
+MODEL_SCORES = together(
+    straight("model_outcomes", "basis", "model", "trade_date", "available_at",
+             first_expiry="trade_date", last_expiry="trade_date"),
+    computed("weeks_count block_weeks level replicates", "model_outcomes.trade_date"),
+    computed("picks_count untold_count", "model_outcomes.reason"),
+    computed("accepted_count", "model_outcomes.weight", "model_outcomes.reason"),
+    computed("mean_return difference low high verdict", "model_outcomes.weight",
+             "model_outcomes.model_return"),
+    computed("mean_hold_return", "model_outcomes.weight", "model_outcomes.hold_return"),
+    computed("hold_difference hold_low hold_high hold_verdict", "model_outcomes.weight",
+             "model_outcomes.model_return", "model_outcomes.hold_return"),
 )  # fmt: skip
 
 POSITIONS = together(

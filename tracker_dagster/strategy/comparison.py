@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import polars as pl
 
 from tracker_dagster.schemas.decisions import MODEL_COMPARES, MODELS
+from tracker_dagster.strategy.candidates import in_order_of_choice
 from tracker_dagster.strategy.promotions import ALL_LANES, promote
 from tracker_dagster.strategy.ranking import with_ranks
-from tracker_dagster.strategy.settings import CompareSettings, PickSettings
+from tracker_dagster.strategy.settings import CompareSettings
 
-_GATES = ("fft_status", "fractal_status")
+GATES = ("fft_status", "fractal_status")
+_DECISION = ("trade_date", "basis", "decision_at")
 
 
 def compare_models(
     picks: pl.DataFrame,
+    candidates: pl.DataFrame,
     open_positions: pl.DataFrame,
     seed: float,
     top_n: int = 10,
     settings: CompareSettings | None = None,
-    pick_settings: PickSettings | None = None,
     lane: str = ALL_LANES,
     universe: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
@@ -30,28 +29,27 @@ def compare_models(
     * ``baseline`` ignores the structure gates;
     * ``gated`` turns down what is unstable on either of them;
     * ``weighted`` takes a penalty off the rank score for each unstable gate, ranks again, and
-      aims at a smaller delta, which picks the strike anew among the stored candidates.
+      aims at a smaller delta, which picks the strike anew among the same candidates.
 
     Too short a history blocks under none of them. All else (cash, caps, lanes, top N) is the
     same promotion with the same limits.
 
     Args:
         picks: rows of weekly_picks of one decision.
+        candidates: rows of pick_candidates; those of the same decision count.
         open_positions: rows of positions of the session.
         seed: cash in dollars.
         top_n: most promotions of a model.
         settings: penalty and shared gates; defaults when None.
-        pick_settings: where the lanes' target deltas come from.
         lane: a lane, or ALL.
         universe: categories of held tickers, see `promote`.
     """
     settings = settings or CompareSettings()
-    pick_settings = pick_settings or PickSettings()
     if picks.is_empty():
         return MODEL_COMPARES.empty()
     frames = []
     for model in MODELS:
-        variant = weighted_picks(picks, settings, pick_settings) if model == "weighted" else picks
+        variant = weighted_picks(picks, candidates, settings) if model == "weighted" else picks
         promotion = settings.promotion.model_copy(update={"structure_gate": model == "gated"})
         decisions = promote(variant, open_positions, seed, lane, top_n, promotion, universe)
         frames.append(_rows(model, picks, variant, decisions))
@@ -64,8 +62,7 @@ def compare_models(
         strike_changed=pl.col("symbol").ne_missing(pl.col("base_symbol")),
     )
     return MODEL_COMPARES.conform(
-        rows,
-        **{name: picks[name][0] for name in ("trade_date", "basis", "decision_at", "available_at")},
+        rows, **{name: picks[name][0] for name in (*_DECISION, "available_at")}
     )
 
 
@@ -76,7 +73,7 @@ def _rows(
         decisions.select(
             "ticker", "decision", "reason", "symbol", "strike", "premium_100", "seed", "top_n"
         )
-        .join(picks.select("ticker", "rank_score", *_GATES), on="ticker", how="left")
+        .join(picks.select("ticker", "rank_score", *GATES), on="ticker", how="left")
         .join(
             variant.select("ticker", "rank", rank_score_adjusted="rank_score"),
             on="ticker",
@@ -86,46 +83,116 @@ def _rows(
     )
 
 
-def unstable_gates(picks: pl.DataFrame) -> pl.Series:
-    """How many of the two structure gates are unstable, row by row."""
-    return picks.select(
-        pl.sum_horizontal((pl.col(gate) == "unstable").fill_null(value=False) for gate in _GATES)
-    ).to_series()
+def unstable_gates() -> pl.Expr:
+    """How many of the two structure gates are unstable; unknown and short histories are none."""
+    return pl.sum_horizontal(
+        (pl.col(gate) == "unstable").fill_null(value=False).cast(pl.Int64) for gate in GATES
+    )
 
 
 def weighted_picks(
-    picks: pl.DataFrame, settings: CompareSettings, pick_settings: PickSettings
+    picks: pl.DataFrame, candidates: pl.DataFrame, settings: CompareSettings
 ) -> pl.DataFrame:
-    """``picks`` as the weighted model has them: scores less penalties, ranks, strikes anew."""
-    unstable = unstable_gates(picks)
-    rows = [
-        _rewritten(pick, count, settings, pick_settings) if count else pick
-        for pick, count in zip(picks.iter_rows(named=True), unstable, strict=True)
+    """``picks`` as the weighted model has them: scores less penalties, ranks, strikes anew.
+
+    Args:
+        picks: rows of weekly_picks, of one decision or of several.
+        candidates: rows of pick_candidates; a pick without any keeps its strike.
+        settings: penalty, and how far strikes move out.
+    """
+    variants = [
+        with_ranks(of_decision).select(picks.columns)
+        for _, of_decision in _with_new_strikes(picks, candidates, settings)
+        .with_columns(rank_score=pl.col("rank_score") - settings.penalty * unstable_gates())
+        .group_by(_DECISION, maintain_order=True)
     ]
-    changed = pl.DataFrame(rows, schema=picks.schema)
-    penalised = changed.with_columns(
-        rank_score=pl.col("rank_score") - settings.penalty * unstable.cast(pl.Float64)
-    )
-    return with_ranks(penalised).select(picks.columns)
+    return pl.concat(variants) if variants else picks
 
 
-def _rewritten(
-    pick: dict[str, Any], unstable: int, settings: CompareSettings, pick_settings: PickSettings
-) -> dict[str, Any]:
-    candidates = [c for c in json.loads(pick["alternatives"]) if c["delta"] is not None]
-    if pick["status"] != "picked" or not candidates:
-        return pick
-    lane_target = pick_settings.lanes.rules[pick["lane"]].target_delta
-    target = max(0.0, lane_target - settings.delta_shift * unstable)
-    chosen = min(
-        candidates,
-        key=lambda c: (round(abs(c["delta"] - target), 9), -c["premium_yield"], c["symbol"]),
+def _with_new_strikes(
+    picks: pl.DataFrame, candidates: pl.DataFrame, settings: CompareSettings
+) -> pl.DataFrame:
+    key = [*_DECISION, "ticker"]
+    unstable = picks.filter((pl.col("status") == "picked") & (unstable_gates() > 0)).select(
+        *key, _unstable=unstable_gates()
     )
-    if chosen["symbol"] == pick["symbol"]:
-        return pick
-    return {
-        **pick,
-        **chosen,
-        "est_weekly_prem_100": round(chosen["mid"] * 100, 2),
-        "premium_at_bid_100": None if chosen["bid"] is None else round(chosen["bid"] * 100, 2),
+    passing = candidates.filter(pl.col("failed_gate").is_null()).join(unstable, on=key)
+    if passing.is_empty():
+        return picks
+    away = pl.col("target_strike") - pl.col("price")
+    aimed = passing.with_columns(
+        target_delta=(pl.col("target_delta") - settings.delta_shift * pl.col("_unstable")).clip(0),
+        target_strike=pl.col("target_strike")
+        + settings.move_shift * pl.col("_unstable") * away.clip(0),
+        move_known=pl.col("target_strike").is_not_null(),
+    )
+    chosen = pl.concat(
+        in_order_of_choice(of_decision).filter(pl.col("choice_rank") == 1)
+        for _, of_decision in aimed.group_by(_DECISION, maintain_order=True)
+    ).with_columns(
+        est_weekly_prem_100=(pl.col("mid") * 100).round(2),
+        premium_at_bid_100=(pl.col("bid") * 100).round(2),
+    )
+    # Everything that a pick takes over from its candidate.
+    taken = [name for name in chosen.columns if name in picks.columns and name not in key]
+    moved = picks.select(*key).join(
+        chosen.select(*key, *(pl.col(name).alias(f"_{name}") for name in taken)),
+        on=key,
+        how="left",
+        maintain_order="left",
+    )
+    is_new = moved["_symbol"].is_not_null()
+    return picks.with_columns(
+        pl.when(is_new).then(moved[f"_{name}"]).otherwise(picks[name]).alias(name) for name in taken
+    )
+
+
+def model_choices(
+    picks: pl.DataFrame, candidates: pl.DataFrame, settings: CompareSettings | None = None
+) -> pl.DataFrame:
+    """What each model makes of every pick: which call it sells, and how much of it.
+
+    No cash, lanes or caps: this is what the models are measured on.
+
+    Args:
+        picks: rows of weekly_picks, of one decision or of several.
+        candidates: rows of pick_candidates of the same.
+        settings: penalty, and how far strikes move out.
+
+    Returns:
+        One row a decision, model and picked ticker: ``trade_date, basis, decision_at, ticker,
+        model, symbol, strike, expiry, price, bid, fees_100, rank, rank_score,
+        rank_score_adjusted, fft_status, fractal_status`` and ``weight``: 1 under baseline; 0 or 1
+        under gated; under weighted the part of the rank score that the penalty leaves.
+    """
+    settings = settings or CompareSettings()
+    picked = picks.filter(pl.col("status") == "picked")
+    unstable = unstable_gates()
+    accepted = unstable == 0
+    key = [*_DECISION, "ticker"]
+    scores = picked.select(*key, _before="rank_score")
+    variants = {
+        "baseline": picked.with_columns(weight=pl.lit(1.0)),
+        "gated": picked.with_columns(
+            weight=accepted.cast(pl.Float64),
+            rank=pl.when(accepted).then(
+                pl.col("rank").rank("ordinal").over([*_DECISION, accepted]).cast(pl.Int64)
+            ),
+        ),
+        "weighted": weighted_picks(picked, candidates, settings)
+        .join(scores, on=key, how="left")
+        .with_columns(
+            weight=pl.when(unstable == 0)
+            .then(1.0)
+            .when(pl.col("_before") > 0)
+            .then((pl.col("rank_score") / pl.col("_before")).clip(0, 1))
+            .otherwise(0.0)
+        ),
     }
+    return pl.concat(
+        variant.select(
+            *key, "symbol", "strike", "expiry", "price", "bid", "fees_100", "rank", "weight",
+            *GATES, rank_score_adjusted="rank_score", model=pl.lit(model),
+        )
+        for model, variant in variants.items()
+    ).join(scores.rename({"_before": "rank_score"}), on=key, how="left")  # fmt: skip

@@ -6,13 +6,13 @@ import json
 
 from tracker_dagster.reports.model_compare import model_compare_report
 from tracker_dagster.strategy.comparison import compare_models
-from tracker_dagster_tests.strategy.test_comparison import ROWS
+from tracker_dagster_tests.strategy.test_comparison import CANDIDATES, ROWS
 from tracker_dagster_tests.strategy.test_promotions import NO_POSITIONS, picks
 
 
 def test_the_report_lists_what_changed_and_is_json() -> None:
     chosen = picks([{**ROWS[0], "fft_status": "unstable"}, *ROWS[1:]])
-    compares = compare_models(chosen, NO_POSITIONS, 9300.0)
+    compares = compare_models(chosen, CANDIDATES, NO_POSITIONS, 9300.0)
     report = json.loads(json.dumps(model_compare_report(compares)))
     assert report["decision_changes"] == {"baseline": [], "gated": ["A", "C"], "weighted": []}
     assert report["strike_changes"] == {"baseline": [], "gated": [], "weighted": ["A"]}

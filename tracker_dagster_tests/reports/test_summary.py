@@ -15,6 +15,7 @@ from tracker_dagster.reports.summary import (
     summary_row,
     without_generation_time,
 )
+from tracker_dagster.schemas.candidates import PICK_CANDIDATES
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
 from tracker_dagster.schemas.decisions import PROMOTIONS, SUMMARY
 from tracker_dagster.strategy.comparison import compare_models
@@ -227,7 +228,7 @@ def test_promotions_health_and_comparison_are_shown() -> None:
         picks=chosen,
         promotions=promotions,
         health=health,
-        compares=compare_models(chosen, NO_POSITIONS, 9300.0),
+        compares=compare_models(chosen, PICK_CANDIDATES.empty(), NO_POSITIONS, 9300.0),
         open_positions=1,
     )
     promoted = table(section(markdown, 6))
