@@ -1,8 +1,8 @@
-"""Assets about what is held: positions folded from the ledger, and their health at a slot."""
+"""Asset `positions`: what the ledger held, and what became of it at an expiry."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -15,13 +15,10 @@ from tracker_dagster.ledger.position_commands import (
 )
 from tracker_dagster.ledger.folds import SETTLEMENT, positions_as_of, positions_on
 from tracker_dagster.schemas.base import Table
-from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS
-from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
-from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
+from tracker_dagster.schemas.book import POSITIONS
 from tracker_dagster.schemas.market import INDEX_BARS, STOCK_DAY_AGGS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
 from tracker_dagster.schemas.system import LEDGER
-from tracker_dagster.strategy.positions import contract_health as judge
 from tracker_dagster.strategy.settlement import settle
 from tracker_dagster.trading_calendar import (
     current_session,
@@ -32,9 +29,6 @@ from tracker_dagster.trading_calendar import (
     session_or_previous,
     trading_date,
 )
-
-#: A position opened on the decision of a slot is judged at that slot already.
-HEALTH_DELAY = timedelta(minutes=1)
 
 
 def _settle_expired(run: DayRun) -> tuple[list[str], pl.DataFrame]:
@@ -121,75 +115,3 @@ def positions(run: DayRun) -> Outcome:
         metadata | {"open": held.filter(pl.col("status") == "OPEN").height},
         [_settled(run, waiting)],
     )
-
-
-def _held_at(run: DayRun, slot: datetime) -> pl.DataFrame:
-    """Open positions that are judged at a slot: what expires today is held to the bell."""
-    last_moment = session_on(run.day).close - timedelta(microseconds=1)
-    moment = min(slot + HEALTH_DELAY, last_moment)
-    held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
-    return held.filter(pl.col("status") == "OPEN")
-
-
-def _health_slot(run: DayRun) -> datetime:
-    """The slot to judge at: the run's own, else the last prices captured that day."""
-    if run.slot is not None:
-        return run.slot
-    return run.warehouse.latest_slot(MARKET_LAST, run.day) or decision_time(run.day)
-
-
-@trading_day_asset(
-    CONTRACT_HEALTH,
-    group="book",
-    deps=(
-        "positions",
-        "openings",
-        "market_last",
-        "option_chain",
-        "stock_day_aggs",
-        "corporate_actions",
-        "structure_features",
-    ),
-)
-def contract_health(run: DayRun) -> Outcome:
-    """Each open position at a slot: prices, triggers, anomalies, P&L and what to do."""
-    slot = _health_slot(run)
-    held = _held_at(run, slot)
-    tickers = held["ticker"].unique().to_list()
-    yesterday = previous_session(run.day)
-
-    def captured(table: Table, where: dict[str, list[str]]) -> pl.DataFrame:
-        rows = run.warehouse.read(table, first=run.day, last=run.day, where=where)
-        # A response arrives seconds after its slot; the slot decides what was seen when.
-        return rows.filter(pl.col("slot") <= slot).with_columns(available_at=pl.col("slot"))
-
-    frame = judge(
-        POSITIONS.conform(held, trade_date=run.day, available_at=slot),
-        captured(MARKET_LAST, {"ticker": tickers}),
-        # The whole chain of each: a roll is looked for in later expiries.
-        captured(OPTION_CHAIN, {"underlying": tickers}),
-        run.warehouse.read(
-            STOCK_DAY_AGGS, as_of=slot, first=yesterday, last=yesterday, where={"ticker": tickers}
-        ),
-        run.warehouse.read(
-            CORPORATE_ACTIONS,
-            as_of=slot,
-            first=run.day - timedelta(days=7),
-            last=run.day,
-            where={"ticker": tickers},
-        ),
-        run.warehouse.read(
-            STRUCTURE_FEATURES,
-            as_of=slot,
-            first=yesterday,
-            last=run.day,
-            where={"ticker": tickers},
-        ),
-        run.day,
-        slot,
-        inputs={"slot": slot.isoformat()},
-    )
-    unit = {"trade_date": run.day, "slot": slot}
-    result = run.warehouse.replace(CONTRACT_HEALTH, frame, unit, allow_empty=True)
-    advice = dict(frame["recommendation"].value_counts(sort=True).iter_rows())
-    return Outcome([result], {"slot": slot.isoformat(), "recommendations": advice})

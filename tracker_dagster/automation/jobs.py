@@ -49,6 +49,8 @@ DECISIONS = (
     "openings",
     "model_compares",
     "contract_health",
+    "portfolio_risk",
+    "portfolio_stress",
     "summary",
 )
 

@@ -11,6 +11,7 @@ from tracker_dagster.schemas.base import (
     Table,
     available_at,
     choice,
+    count,
     flag,
     instant,
     number,
@@ -25,6 +26,8 @@ RECOMMENDATIONS = (
     "HOLD_TO_ASSIGN",
     "CLOSE_EARLY",
     "ROLL_OUT",
+    "ROLL_UP_AND_OUT",
+    "ROLL_DOWN_AND_OUT",
     "HOLD_WIDE_SPREAD",
     "HOLD_DATA_ISSUE",
 )
@@ -143,8 +146,39 @@ class ContractHealth(_Held):
     reasons = text("JSON list of why")
     roll_symbol = text("contract to roll to", nullable=True)
     roll_credit = number("net credit of the roll for the position, at bid and ask", "USD")
+    roll_expiry = dy.Date(nullable=True, description="expiration date of that contract")
+    roll_strike = number("strike price of that contract", "USD per share", above=0)
+    roll_bid = number("best bid of that contract", "USD per share", above=0)
+    roll_cap = number(
+        "most that a share brings once rolled, strike and premiums; of a sold put what a share "
+        "comes to cost at the least",
+        "USD per share",
+    )
+    rolls_count = count("tradable contracts that could be rolled to", "contracts")
     fft_status = choice(STRUCTURE_STATUSES, "spectral gate of the underlying", nullable=True)
     fractal_status = choice(STRUCTURE_STATUSES, "fractal gate of the underlying", nullable=True)
+    wide_spread = flag("spread above 8 % of the mid; null without both quotes", nullable=True)
+    early_assignment = flag(
+        "may be exercised early: in the money with less time value than the next dividend before "
+        "the expiry; null when unknown",
+        nullable=True,
+    )
+    early_assignment_note = text("the dividend, or why the flag is null", nullable=True)
+    ex_date = dy.Date(nullable=True, description="next ex-date before the expiry of a sold call")
+    time_value = number("mid less what exercise now would pay", "USD per share")
+    implied_volatility = number("of the contract", "per year", above=0)
+    delta = number("of a share of the contract, as if held", "per USD")
+    gamma = number("of a share of the contract, as if held", "per USD squared")
+    theta = number("of a share of the contract, as if held", "USD per calendar day")
+    vega = number("of a share of the contract, as if held", "USD per 1.00")
+    greeks_source = choice(
+        ("ours", "vendor"), "option_greeks, or the vendor's; null without any", nullable=True
+    )
+    closed_pnl = number(
+        "made if all is closed now: option at its ask, shares at their price", "USD"
+    )
+    assigned_pnl = number("made if the option is exercised against the position", "USD")
+    delta_gain = number("what closing now brings more than being assigned", "USD")
     option_pnl = number("unrealised, open price against the mid, less the fees paid", "USD")
     stock_pnl = number("unrealised on the stock leg; null without a basis", "USD")
     total_pnl = number("both legs; null unless both are known", "USD")

@@ -283,14 +283,33 @@ CONTRACT_HEALTH = together(
     computed("dte", "positions.expiry"),
     computed("moneyness near_strike deep_itm", _STOCK, "positions.strike"),
     computed("deep_itm", "positions.right"),
+    computed("wide_spread", *_QUOTE),
+    computed("time_value early_assignment", "option_chain.mid", _STOCK, "positions.strike"),
+    computed(
+        "early_assignment early_assignment_note ex_date",
+        "corporate_actions.ex_date",
+        "corporate_actions.cash_amount",
+        "positions.expiry",
+    ),
+    *(
+        straight(table, "implied_volatility", "delta", "gamma", "theta", "vega")
+        for table in ("option_greeks", "option_chain")
+    ),
+    computed("greeks_source", "option_greeks.delta", "option_chain.delta"),
+    computed("closed_pnl", *_STOCK_PNL, *_QUOTE, "positions.open_price"),
+    computed("assigned_pnl", *_STOCK_PNL, "positions.strike", "positions.open_price"),
+    computed("delta_gain", _STOCK, "positions.strike", *_QUOTE),
     computed("premium_captured", "option_chain.mid", "positions.open_price"),
     computed("remaining_yield", *_LEFT),
     computed("rapid_up day_change", *_CHANGE),
     computed("anomalies", *_ANOMALIES),
     computed("recommendation reasons", *_ANOMALIES, *_QUOTE, *_LEFT, *_ROLL),
     computed("recommendation reasons", "positions.open_price"),
-    computed("roll_symbol roll_credit", *_ROLL),
+    computed(
+        "roll_symbol roll_credit roll_expiry roll_strike roll_bid roll_cap rolls_count", *_ROLL
+    ),
     computed("roll_credit", "positions.shares", "positions.quantity"),
+    computed("roll_cap", "positions.open_price"),
     straight("structure_features", "fft_status", "fractal_status"),
     computed("option_pnl total_pnl", *_OPTION_PNL),
     computed("stock_pnl total_pnl", *_STOCK_PNL),

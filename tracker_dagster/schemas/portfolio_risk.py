@@ -157,7 +157,7 @@ PORTFOLIO_RISK = Table(
         computed("net_gamma_usd_per_1pct", *_VALUED, "option_greeks.gamma"),
         computed("theta_day", *_VALUED, "option_greeks.theta"),
         computed("vega_point", *_VALUED, "option_greeks.vega"),
-        computed("beta_delta_usd beta_delta_spy beta_reason", *_VALUED, "option_greeks.delta"),
+        computed("beta_delta_usd beta_delta_spy beta_reason", *_VALUED, "stock_day_aggs.close"),
         computed("stock_value option_value cash_secured capital capital_reason", *_CAPITAL),
         computed("largest_ticker largest_share ticker_hhi", *_CAPITAL, "positions.ticker"),
         computed("largest_category category_hhi", *_CAPITAL, "universe.category"),
@@ -172,6 +172,7 @@ PORTFOLIO_STRESS = Table(
     made_from=together(
         computed("account", "positions.account", "ledger.payload"),
         computed("ticker", "positions.ticker", "ledger.payload"),
+        computed("spot_move", "stock_day_aggs.close"),
         computed("stock_pnl", *_SHARES, "market_last.price"),
         computed("option_pnl pnl reason", *_VALUED),
         computed("pnl_share", *_VALUED, *_CAPITAL),

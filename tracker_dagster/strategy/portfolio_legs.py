@@ -35,7 +35,7 @@ def share_legs(positions: pl.DataFrame, holdings: pl.DataFrame | None) -> pl.Dat
     Args:
         positions: open positions: ``account``, ``ticker``, ``right``, ``quantity``, ``shares``,
             ``stock_basis`` and, where known, ``stock_source``: shares that are ``held`` are among
-            the holdings already.
+            the holdings already, and so are those of calls that say nothing, where there are any.
         holdings: ``account``, ``ticker``, ``shares``; None where nothing is known of any.
 
     Returns:
@@ -44,15 +44,21 @@ def share_legs(positions: pl.DataFrame, holdings: pl.DataFrame | None) -> pl.Dat
     source = (
         pl.col("stock_source") if "stock_source" in positions.columns else pl.lit(None, pl.String)
     )
-    bought = positions.filter(
-        (pl.col("right") == "C")
-        & (pl.col("quantity") < 0)
-        & pl.col("stock_basis").is_not_null()
-        & (source.fill_null("bought") != HELD)
+    in_account = (
+        pl.DataFrame(schema=SHARE_LEGS)
+        if holdings is None
+        else holdings.select(pl.col(name).cast(dtype) for name, dtype in SHARE_LEGS.items())
+    )
+    calls = positions.filter(
+        (pl.col("right") == "C") & (pl.col("quantity") < 0) & pl.col("stock_basis").is_not_null()
+    )
+    own = pl.concat(
+        [
+            calls.filter(source.is_not_null() & (source != HELD)),
+            calls.filter(source.is_null()).join(in_account, on=["account", "ticker"], how="anti"),
+        ]
     ).select("account", "ticker", shares=-pl.col("quantity") * pl.col("shares"))
-    parts = [bought.cast(SHARE_LEGS)]  # type: ignore[arg-type]
-    if holdings is not None:
-        parts.append(holdings.select(*SHARE_LEGS).cast(SHARE_LEGS))  # type: ignore[arg-type]
+    parts = [own.cast({"shares": pl.Float64}), in_account]
     summed = pl.concat(parts).group_by("account", "ticker").agg(pl.col("shares").sum())
     return summed.filter(pl.col("shares") != 0).sort("account", "ticker")
 

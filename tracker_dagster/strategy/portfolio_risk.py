@@ -9,11 +9,12 @@ from datetime import date, datetime
 
 import polars as pl
 
+from tracker_dagster.analytics.returns import adjust_for_splits, betas
 from tracker_dagster.schemas.portfolio_risk import (
     ALL_REAL,
     PORTFOLIO_RISK,
 )
-from tracker_dagster.strategy.known import known_at
+from tracker_dagster.strategy.known import daily_bars, known_at
 from tracker_dagster.strategy.portfolio_legs import option_legs, share_legs
 
 #: The book that no money is in.
@@ -44,13 +45,31 @@ class Book:
     market_price: float | None
 
 
+def betas_to_market(
+    bars: pl.DataFrame, splits: pl.DataFrame, day: date, slot: datetime
+) -> pl.DataFrame:
+    """``ticker`` and ``beta`` of daily returns to those of `MARKET`, from closes before ``day``.
+
+    The same numbers as in suitability, but for every ticker that is held, in the universe or not.
+
+    Args:
+        bars: rows of stock_day_aggs of about a year, those of `MARKET` among them.
+        splits: rows of corporate_actions of the same sessions.
+        day: session.
+        slot: later rows are ignored.
+    """
+    closes = daily_bars(bars, slot, day, before=day)
+    closes = adjust_for_splits(closes, known_at(splits, slot, day), day)
+    return betas(closes, closes.filter(pl.col("ticker") == MARKET)).select("ticker", "beta")
+
+
 def valued_book(
     positions: pl.DataFrame,
     holdings: pl.DataFrame | None,
     prices: pl.DataFrame,
     greeks: pl.DataFrame,
     dividends: pl.DataFrame,
-    betas: pl.DataFrame,
+    market_betas: pl.DataFrame,
     categories: pl.DataFrame,
     day: date,
     slot: datetime,
@@ -64,7 +83,7 @@ def valued_book(
         greeks: rows of option_greeks of captured chains of ``day``; each underlying's latest slot
             up to ``slot`` counts, the whole chain of it.
         dividends: cash dividends ahead of ``slot``, as `dividends_ahead` gives them.
-        betas: ``ticker`` and ``beta`` to `MARKET`.
+        market_betas: ``ticker`` and ``beta`` to `MARKET`.
         categories: ``ticker`` and ``category``.
         day: session.
         slot: instant of the book.
@@ -86,7 +105,7 @@ def valued_book(
         .join(shares, on=KEYS, how="left")
         .join(_option_sums(options), on=KEYS, how="left")
         .join(last.select("ticker", "price"), on="ticker", how="left")
-        .join(betas.select("ticker", "beta").unique("ticker"), on="ticker", how="left")
+        .join(market_betas.select("ticker", "beta").unique("ticker"), on="ticker", how="left")
         .join(categories.select("ticker", "category").unique("ticker"), on="ticker", how="left")
         .with_columns(
             pl.col("shares", *_SUMS, "positions").fill_null(0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -12,12 +12,16 @@ import polars as pl
 from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.returns import adjust_for_splits
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
+from tracker_dagster.strategy.contract_measures import Seen, anomalies, measures, triggers
 from tracker_dagster.strategy.known import daily_bars, known_at
+from tracker_dagster.strategy.rolls import chosen_roll, roll_candidates
 from tracker_dagster.strategy.settings import HealthSettings
 
 _COPIED = (
     "position_id", "account", "symbol", "ticker", "expiry", "right", "strike", "quantity", "shares",
 )  # fmt: skip
+#: Nobody bids for an option that is as good as gone: closing it at its ask is still possible.
+_NO_BID = ["quote_no_bid"]
 
 
 def contract_health(
@@ -31,14 +35,18 @@ def contract_health(
     slot: datetime,
     settings: HealthSettings | None = None,
     inputs: Mapping[str, object] | None = None,
+    *,
+    greeks: pl.DataFrame | None = None,
+    dividends: pl.DataFrame | None = None,
+    dividend_sources: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of contract_health, one an open position.
 
     Mended against the rules this follows (weekly tracker, section 6.2): P&L is in dollars with
     shares and quantity, premiums being per share, and less the fees paid; closing early asks for a
     share of the premium captured at the ask or little yield left, which can happen, instead of a
-    quote far under intrinsic value, which is bad data; assignment is not assumed far out of the
-    money.
+    quote far under intrinsic value, which is bad data; what assignment would bring is told beside
+    what closing now would, and not assumed; a roll is looked for, and puts are priced as puts.
 
     Args:
         positions: rows of positions; others than OPEN are ignored.
@@ -51,31 +59,47 @@ def contract_health(
         slot: instant of the check; later rows are ignored.
         settings: triggers; defaults when None.
         inputs: identities of what was read.
+        greeks: rows of option_greeks of captured chains of ``day``; a contract's latest slot up to
+            ``slot`` counts. Contracts without a row have the vendor's Greeks, or none.
+        dividends: cash dividends ahead, as `dividends_ahead` gives them.
+        dividend_sources: what is known of them, as `dividend_sources` gives it.
     """
     settings = settings or HealthSettings()
-    held = positions.filter(pl.col("status") == "OPEN")
+    held = positions.filter(pl.col("status") == "OPEN").sort("position_id")
     if held.is_empty():
         return CONTRACT_HEALTH.empty()
-    quotes = known_at(chain, slot, day).filter(pl.col("trade_date") == day)
-    last_quote = _latest(quotes, "symbol", "slot")
-    last_price = _latest(
-        known_at(prices, slot, day).filter(pl.col("trade_date") == day), "ticker", "slot"
+    quotes = _latest(known_at(chain, slot, day).filter(pl.col("trade_date") == day), "symbol")
+    symbols = held["symbol"].unique().to_list()
+    last_quote = _by(quotes.filter(pl.col("symbol").is_in(symbols)), "symbol")
+    last_price = _by(
+        _latest(known_at(prices, slot, day).filter(pl.col("trade_date") == day), "ticker"), "ticker"
     )
+    valued = {} if greeks is None else _greeks(greeks, symbols, slot, day)
     before = _closes_before(bars, corporate_actions, day, slot)
-    gates = _latest(known_at(structure, slot, day), "ticker", "trade_date")
+    gates = _by(_latest(known_at(structure, slot, day), "ticker", "trade_date"), "ticker")
     splits = _splits(corporate_actions, slot, day)
+    ahead = _ahead(dividends)
+    sources = {} if dividend_sources is None else dict(dividend_sources.iter_rows())
+    candidates = roll_candidates(held, quotes, day, slot, settings)
     rows = []
-    for position in held.sort("position_id").iter_rows(named=True):
+    for position in held.iter_rows(named=True):
         ticker = position["ticker"]
-        quote = last_quote.get(position["symbol"])
-        price = last_price.get(ticker) or {}
-        view = _measure(position, price, quote, before.get(ticker), day)
-        view["anomalies"] = _anomalies(position, price, quote, view, splits, day, slot, settings)
-        view.update(_triggers(position, view, settings))
-        view["roll"] = _roll(position, quote, quotes, settings)
+        seen = Seen(
+            price=last_price.get(ticker, {}),
+            quote=last_quote.get(position["symbol"], {}),
+            greeks=valued.get(position["symbol"], {}),
+            close_before=before.get(ticker),
+            splits=splits.get(ticker, []),
+            dividends=ahead.get(ticker, []),
+            dividend_source=sources.get(ticker),
+        )
+        view = measures(position, seen, day)
+        view["anomalies"] = anomalies(position, seen, view, day, slot, settings)
+        view.update(triggers(position, view, settings))
+        rolls = candidates.filter(pl.col("position_id") == position["position_id"])
+        view["roll"] = chosen_roll(rolls, away=_depth(position, view) > 0 or bool(view["rapid_up"]))
         recommendation, reasons = recommend(position, view, settings)
-        structure_row = gates.get(ticker, {})
-        roll_symbol, roll_credit = view.pop("roll")
+        gate = gates.get(ticker, {})
         rows.append(
             {
                 **{name: position[name] for name in _COPIED},
@@ -83,24 +107,36 @@ def contract_health(
                 "anomalies": json.dumps(view["anomalies"]),
                 "recommendation": recommendation,
                 "reasons": json.dumps(reasons),
-                "roll_symbol": roll_symbol,
-                "roll_credit": roll_credit,
-                "fft_status": structure_row.get("fft_status"),
-                "fractal_status": structure_row.get("fractal_status"),
+                **_roll_columns(view["roll"], rolls.height),
+                "fft_status": gate.get("fft_status"),
+                "fractal_status": gate.get("fractal_status"),
             }
         )
     return CONTRACT_HEALTH.conform(
-        pl.DataFrame(rows, infer_schema_length=None),
+        pl.DataFrame([{k: v for k, v in row.items() if k != "roll"} for row in rows],
+                     infer_schema_length=None),
         trade_date=day,
         slot=slot,
         available_at=slot,
         inputs=json.dumps(dict(inputs or {}), sort_keys=True, default=str),
+    )  # fmt: skip
+
+
+def _latest(frame: pl.DataFrame, key: str, order: str = "slot") -> pl.DataFrame:
+    return frame.sort(key, order).unique(key, keep="last", maintain_order=True)
+
+
+def _by(frame: pl.DataFrame, key: str) -> dict[str, dict[str, Any]]:
+    return {row[key]: row for row in frame.iter_rows(named=True)}
+
+
+def _greeks(
+    greeks: pl.DataFrame, symbols: list[str], slot: datetime, day: date
+) -> dict[str, dict[str, Any]]:
+    mine = known_at(greeks, slot, day).filter(
+        (pl.col("trade_date") == day) & pl.col("symbol").is_in(symbols)
     )
-
-
-def _latest(frame: pl.DataFrame, key: str, order: str) -> dict[str, dict[str, Any]]:
-    rows = frame.sort(key, order).unique(key, keep="last", maintain_order=True)
-    return {row[key]: row for row in rows.iter_rows(named=True)}
+    return _by(_latest(mine, "symbol"), "symbol")
 
 
 def _closes_before(
@@ -125,137 +161,31 @@ def _splits(actions: pl.DataFrame | None, slot: datetime, day: date) -> dict[str
     return found
 
 
-def _measure(
-    position: Mapping[str, Any],
-    price: Mapping[str, Any],
-    quote: Mapping[str, Any] | None,
-    close_before: float | None,
-    day: date,
-) -> dict[str, Any]:
-    """Prices of the position and what follows from them; null where an input is."""
-    stock = price.get("price")
-    quote = quote or {}
-    bid, ask = quote.get("bid"), quote.get("ask")
-    mid: float | None = quote.get("mid")
-    strike, quantity = position["strike"], position["quantity"]
-    dollars = position["shares"] * quantity
-    dte = (position["expiry"] - day).days
-    sold = quantity < 0
-    basis = position["stock_basis"]
-    fees = position["fees"]
-    option_pnl = (
-        None if mid is None or fees is None else (mid - position["open_price"]) * dollars - fees
-    )
-    has_stock_leg = position["right"] == "C" and sold
-    stock_pnl = (
-        None if stock is None or basis is None or not has_stock_leg else (basis - stock) * dollars
-    )
-    if has_stock_leg:
-        total = None if option_pnl is None or stock_pnl is None else option_pnl + stock_pnl
-    else:
-        total = option_pnl
-    left = ask if sold else bid
-    return {
-        "stock_price": stock,
-        "bid": bid,
-        "ask": ask,
-        "mid": mid,
-        "spread_pct": None if bid is None or ask is None or mid is None else (ask - bid) / mid,
-        "dte": dte,
-        "moneyness": None if stock is None else stock / strike - 1,
-        "premium_captured": None
-        if mid is None or not sold or not position["open_price"]
-        else 1 - mid / position["open_price"],
-        "remaining_yield": None
-        if left is None or stock is None or dte <= 0 or not sold
-        else left / stock * 365 / dte,
-        "day_change": None if stock is None or not close_before else stock / close_before - 1,
-        "option_pnl": option_pnl,
-        "stock_pnl": stock_pnl,
-        "total_pnl": total,
-    }
-
-
-def _triggers(
-    position: Mapping[str, Any], view: Mapping[str, Any], settings: HealthSettings
-) -> dict[str, bool | None]:
-    moneyness, change = view["moneyness"], view["day_change"]
-    inside = None if moneyness is None else moneyness * (1 if position["right"] == "C" else -1)
-    return {
-        "near_strike": None if moneyness is None else abs(moneyness) < settings.near_strike,
-        "deep_itm": None if inside is None else inside > settings.deep_itm,
-        "rapid_up": None if change is None else change > settings.rapid_up,
-    }
-
-
-def _anomalies(
-    position: Mapping[str, Any],
-    price: Mapping[str, Any],
-    quote: Mapping[str, Any] | None,
-    view: Mapping[str, Any],
-    splits: Mapping[str, list[date]],
-    day: date,
-    slot: datetime,
-    settings: HealthSettings,
-) -> list[str]:
-    found = []
-    stock, mid = view["stock_price"], view["mid"]
-    if stock is None:
-        found.append("no_stock_price")
-    elif _older(price.get("price_at"), slot, settings.max_price_age_minutes):
-        found.append("stale_stock_price")
-    if quote is None:
-        found.append("contract_not_in_chain")
-    elif mid is None:
-        found.append(f"quote_{quote['quote_status'].lower()}")
-    elif _older(quote.get("quote_at"), slot, settings.max_quote_age_minutes):
-        found.append("stale_quote")
-    if quote is not None and quote.get("is_standard") is False:
-        found.append("adjusted_contract")
-    if stock is not None and mid is not None:
-        gap = stock - position["strike"]
-        intrinsic = max(0.0, gap if position["right"] == "C" else -gap)
-        if mid < intrinsic - settings.time_value_slack:
-            found.append("mid_below_intrinsic")
-    if position["expiry"] < day:
-        found.append("expired_but_open")
-    opened = trading_calendar.trading_date(position["opened_at"])
-    if any(opened < ex_date <= day for ex_date in splits.get(position["ticker"], [])):
-        found.append("split_since_opening")
+def _ahead(dividends: pl.DataFrame | None) -> dict[str, list[tuple[date, float]]]:
+    found: dict[str, list[tuple[date, float]]] = {}
+    if dividends is not None:
+        columns = dividends.sort("underlying", "ex_date").select("underlying", "ex_date", "amount")
+        for ticker, ex_date, amount in columns.iter_rows():
+            found.setdefault(ticker, []).append((ex_date, amount))
     return found
 
 
-def _older(moment: datetime | None, now: datetime, minutes: float) -> bool:
-    return moment is not None and now - moment > timedelta(minutes=minutes)
+def _depth(position: Mapping[str, Any], view: Mapping[str, Any]) -> float:
+    """How far in the money, as a fraction of the strike; 0 where that is not known."""
+    return (view["moneyness"] or 0.0) * (1 if position["right"] == "C" else -1)
 
 
-def _roll(
-    position: Mapping[str, Any],
-    quote: Mapping[str, Any] | None,
-    quotes: pl.DataFrame,
-    settings: HealthSettings,
-) -> tuple[str | None, float | None]:
-    """The same strike at the next weekly expiry and its net credit in dollars, or nothing.
-
-    Bought back at the ask, sold again at the bid.
-    """
-    if quote is None or quote["ask"] is None or position["quantity"] >= 0:
-        return None, None
-    target = trading_calendar.weekly_expiry(position["expiry"])
-    rows = quotes.filter(
-        (pl.col("underlying") == position["ticker"])
-        & (pl.col("right") == position["right"])
-        & (pl.col("strike") == position["strike"])
-        & (pl.col("expiry") == target)
-        & pl.col("is_standard")
-        & (pl.col("quote_status") == "OK")
-        & ((pl.col("ask") - pl.col("bid")) / pl.col("mid") <= settings.max_spread)
-    ).sort("slot", "symbol")
-    if rows.is_empty():
-        return None, None
-    best = rows.row(-1, named=True)
-    credit = (best["bid"] - quote["ask"]) * position["shares"] * -position["quantity"]
-    return best["symbol"], round(credit, 2)
+def _roll_columns(roll: Mapping[str, Any] | None, count: int) -> dict[str, Any]:
+    roll = roll or {}
+    return {
+        "roll_symbol": roll.get("symbol"),
+        "roll_expiry": roll.get("expiry"),
+        "roll_strike": roll.get("strike"),
+        "roll_bid": roll.get("bid"),
+        "roll_credit": roll.get("credit"),
+        "roll_cap": roll.get("cap"),
+        "rolls_count": count,
+    }
 
 
 def recommend(
@@ -264,32 +194,59 @@ def recommend(
     """What to do with a position, and why.
 
     In order: data that cannot be trusted; a premium captured, or hardly any yield left, at what
-    closing really costs; a spread too wide to trade on; a threatened call near its expiry that
-    rolls for a credit; else hold.
+    closing really costs; a spread too wide to trade on; a roll for a credit where one is called
+    for: near or in the money close to the expiry, deep in the money, risen fast into it, or about
+    to be exercised for a dividend; else hold.
     """
+    sold = position["quantity"] < 0
+    ask, opened = view["ask"], position["open_price"]
+    captured = 1 - ask / opened if sold and ask is not None and opened else None
+    enough = captured is not None and captured >= settings.close_captured and view["dte"] > 0
+    why_enough = f"{captured:.0%} of the premium is captured at the ask" if enough else ""
     if view["anomalies"]:
+        if enough and view["anomalies"] == _NO_BID:
+            return "CLOSE_EARLY", [why_enough, "nobody bids for it any more"]
         return "HOLD_DATA_ISSUE", list(view["anomalies"])
-    if position["quantity"] > 0:
+    if not sold:
         return "HOLD_TO_ASSIGN", ["bought, not sold: no rule applies"]
-    captured = 1 - view["ask"] / position["open_price"] if position["open_price"] else None
-    inside = view["moneyness"] * (1 if position["right"] == "C" else -1)
+    if enough:
+        return "CLOSE_EARLY", [why_enough]
+    depth = _depth(position, view)
     if captured is not None and view["dte"] > 0:
-        if captured >= settings.close_captured:
-            return "CLOSE_EARLY", [f"{captured:.0%} of the premium is captured at the ask"]
         yield_left = view["remaining_yield"]
-        if inside < 0 < captured and yield_left is not None and yield_left < settings.close_yield:
+        if depth < 0 < captured and yield_left is not None and yield_left < settings.close_yield:
             return "CLOSE_EARLY", [f"only {yield_left:.1%} a year is left to earn"]
-    if view["spread_pct"] > settings.max_spread:
+    if view["wide_spread"]:
         return "HOLD_WIDE_SPREAD", [f"spread is {view['spread_pct']:.0%} of the mid"]
-    threatened = inside > 0 or view["near_strike"]
-    if threatened and view["dte"] <= settings.roll_dte:
-        symbol, credit = view["roll"]
-        if credit is not None and credit > 0:
-            return "ROLL_OUT", [f"{symbol} brings a net credit of {credit:.2f} USD"]
-        why = (
-            "no tradable contract to roll to"
-            if symbol is None
-            else f"rolling costs {-credit:.2f} USD"
-        )
-        return "HOLD_TO_ASSIGN", ["near or in the money close to expiry", why]
-    return "HOLD_TO_ASSIGN", ["no trigger asks for anything"]
+    calls_for = _roll_is_called_for(position, view, depth, settings)
+    if not calls_for:
+        return "HOLD_TO_ASSIGN", ["no trigger asks for anything"]
+    return _roll_or_hold(position, view["roll"], calls_for)
+
+
+def _roll_is_called_for(
+    position: Mapping[str, Any], view: Mapping[str, Any], depth: float, settings: HealthSettings
+) -> list[str]:
+    """Why a sold option should be rolled; none where nothing asks for it."""
+    found = []
+    if (depth > 0 or view["near_strike"]) and view["dte"] <= settings.roll_dte:
+        found.append("near or in the money close to expiry")
+    if view["deep_itm"]:
+        found.append(f"{depth:.1%} in the money")
+    if view["rapid_up"] and depth > 0 and position["right"] == "C":
+        found.append(f"up {view['day_change']:.1%} since the close before, and in the money")
+    if view["early_assignment"]:
+        found.append(f"may be exercised early: {view['early_assignment_note']}")
+    return found
+
+
+def _roll_or_hold(
+    position: Mapping[str, Any], roll: Mapping[str, Any] | None, why: list[str]
+) -> tuple[str, list[str]]:
+    if roll is None:
+        return "HOLD_TO_ASSIGN", [*why, "no tradable contract to roll to"]
+    if roll["credit"] <= 0:
+        return "HOLD_TO_ASSIGN", [*why, f"rolling costs {-roll['credit']:.2f} USD"]
+    away = "ROLL_UP_AND_OUT" if position["right"] == "C" else "ROLL_DOWN_AND_OUT"
+    brings = f"{roll['symbol']} brings a net credit of {roll['credit']:.2f} USD"
+    return away if roll["further"] else "ROLL_OUT", [*why, brings]

@@ -17,6 +17,7 @@ from tracker_dagster.sources.massive.records import Field
 NOT_MADE_FROM_DATA = {
     *("trade_date", "slot", "source", "available_at", "basis", "decision_at", "model", "inputs"),
     *("seed", "lane_filter", "top_n", "alpha", "surrogates", "action"),
+    *("scenario", "move", "volatility_points"),
 }
 #: Every field of the vendor's answers that a parser reads.
 REST_FIELDS = {
@@ -31,8 +32,8 @@ REST_FIELDS = {
 #: Every asset with what it reads. Change it with the graph, and look at the change.
 GRAPH = """
 bars_1m: massive_flat_files massive_rest_api universe
-contract_health: corporate_actions market_last openings option_chain positions stock_day_aggs
-    structure_features
+contract_health: corporate_actions market_last openings option_chain option_greeks positions
+    stock_day_aggs structure_features
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
 gamma_by_expiry: option_greeks
@@ -60,6 +61,10 @@ option_greeks: corporate_actions implied_forwards index_bars market_last option_
     option_day_aggs stock_day_aggs treasury_yields
 pick_candidates: corporate_actions market_last option_chain option_day_aggs option_greeks
     stock_day_aggs suitability universe
+portfolio_risk: corporate_actions ledger market_last openings option_greeks positions
+    stock_day_aggs universe
+portfolio_stress: corporate_actions ledger market_last openings option_greeks positions
+    stock_day_aggs universe
 positions: corporate_actions index_bars ledger option_chain option_day_aggs stock_day_aggs
 premium_estimate_scores: option_day_aggs stock_day_aggs suitability
 promotions: ledger positions weekly_picks

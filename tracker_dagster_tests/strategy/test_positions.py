@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
+from tracker_dagster.instruments import build_option_symbol
 from tracker_dagster.schemas.book import CONTRACT_HEALTH, RECOMMENDATIONS
 from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
+from tracker_dagster.schemas.volatility import OPTION_GREEKS
 from tracker_dagster.strategy.positions import contract_health
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
@@ -23,7 +26,7 @@ ROLLED = "O:AAA250620C00051000"
 
 def quotes(*rows: dict[str, Any]) -> pl.DataFrame:
     base = {"right": "C", "strike": 51.0, "expiry": EXPIRY, "quote_status": "OK",
-            "symbol": SYMBOL, "quote_at": SLOT}  # fmt: skip
+            "symbol": SYMBOL, "quote_at": SLOT, "is_standard": True}  # fmt: skip
     full = []
     for row in rows:
         merged = {**base, **row}
@@ -33,7 +36,7 @@ def quotes(*rows: dict[str, Any]) -> pl.DataFrame:
     return OPTION_CHAIN.conform(
         pl.DataFrame(full, infer_schema_length=None),
         trade_date=DAY, slot=SLOT, source="massive_snapshot", available_at=SLOT,
-        underlying="AAA", root="AAA", is_standard=True, shares_per_contract=100.0,
+        underlying="AAA", root="AAA", shares_per_contract=100.0,
         greeks_status="NOT_SENT",
     )  # fmt: skip
 
@@ -59,6 +62,9 @@ def check(
         changes.get("structure", worlds.structure(["AAA"])),
         DAY,
         DECISION_AT,
+        greeks=changes.get("greeks"),
+        dividends=changes.get("dividends"),
+        dividend_sources=changes.get("sources"),
     )
     assert CONTRACT_HEALTH.schema.filter(frame)[1].counts() == {}
     return frame.row(0, named=True)
@@ -218,6 +224,23 @@ def test_closed_positions_are_not_checked() -> None:
     assert frame.is_empty()
 
 
+PUT = "O:AAA250611P00051000"
+
+
+def rolling_put(*later: dict[str, Any], stock: float = 50.0) -> dict[str, Any]:
+    """A put sold at 51 that expires in two days, in the money."""
+    put = position(symbol=PUT, right="P", expiry=date(2025, 6, 11), stock_basis=None)
+    own = {"symbol": PUT, "right": "P", "expiry": date(2025, 6, 11), "bid": 1.05, "ask": 1.10}
+    return check(stock=stock, held=put, chain=quotes(own, *later))
+
+
+def later(strike: float, expiry: date, bid: float, right: str = "C") -> dict[str, Any]:
+    symbol = build_option_symbol("AAA", expiry, right, strike)
+    return {"symbol": symbol, "right": right, "strike": strike, "expiry": expiry, "bid": bid,
+            "ask": bid + 0.05}  # fmt: skip
+
+
+@pytest.mark.feature(26)
 def test_every_recommendation_can_happen() -> None:
     reached = {
         check()["recommendation"],
@@ -225,5 +248,250 @@ def test_every_recommendation_can_happen() -> None:
         check(chain=quotes({"bid": 0.50, "ask": 0.70}))["recommendation"],
         check(stock=60.0)["recommendation"],
         rolling(1.40)["recommendation"],
+        rolling_up(later(52.0, NEXT_EXPIRY, 1.30))["recommendation"],
+        rolling_put(later(50.0, EXPIRY, 1.30, "P"))["recommendation"],
     }
     assert reached == set(RECOMMENDATIONS)
+
+
+def rolling_up(*candidates: dict[str, Any], stock: float = 51.5) -> dict[str, Any]:
+    """A call sold at 51 that expires in two days, half a dollar in the money, asked at 1.00."""
+    symbol = "O:AAA250611C00051000"
+    late = position(expiry=date(2025, 6, 11), symbol=symbol, quantity=-2)
+    own = {"symbol": symbol, "expiry": date(2025, 6, 11), "bid": 0.95, "ask": 1.0}
+    return check(stock=stock, held=late, chain=quotes(own, *candidates))
+
+
+@pytest.mark.feature(26)
+def test_rolls_up_and_out_where_a_higher_strike_brings_a_credit() -> None:
+    row = rolling_up(
+        later(51.0, EXPIRY, 1.60),  # same strike: 0.60 in two days, but no room
+        later(52.0, EXPIRY, 1.10),  # 0.10 in two days: 0.05 a day
+        later(52.0, NEXT_EXPIRY, 1.36),  # 0.36 in nine days: 0.04 a day
+        later(53.0, NEXT_EXPIRY, 0.95),  # costs
+        later(50.0, NEXT_EXPIRY, 2.50),  # further in the money is no candidate
+    )
+    assert row["recommendation"] == "ROLL_UP_AND_OUT"
+    assert (row["roll_strike"], row["roll_expiry"]) == (52.0, EXPIRY)
+    assert row["roll_credit"] == pytest.approx((1.10 - 1.00) * 200)
+    # 52 + 1.00 sold first - 1.00 to buy it back + 1.10 sold again.
+    assert row["roll_cap"] == pytest.approx(53.10)
+    assert row["roll_bid"] == 1.10
+    assert row["rolls_count"] == 4
+
+
+def test_rolls_out_at_the_same_strike_where_no_higher_one_pays() -> None:
+    row = rolling_up(later(51.0, EXPIRY, 1.60), later(52.0, EXPIRY, 0.90))
+    assert row["recommendation"] == "ROLL_OUT"
+    assert row["roll_strike"] == 51.0
+
+
+def test_a_put_rolls_down_and_out() -> None:
+    row = rolling_put(
+        later(51.0, EXPIRY, 1.60, "P"), later(50.0, EXPIRY, 1.30, "P"),
+        later(52.0, EXPIRY, 2.60, "P"), later(50.0, EXPIRY, 3.0, "C"),
+    )  # fmt: skip
+    assert row["recommendation"] == "ROLL_DOWN_AND_OUT"
+    assert row["roll_strike"] == 50.0
+    assert row["roll_credit"] == pytest.approx((1.30 - 1.10) * 100)
+    # Shares would cost 50 less 1.00, plus 1.10, less 1.30.
+    assert row["roll_cap"] == pytest.approx(50 - 1.00 + 1.10 - 1.30)
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [{"is_standard": False}, {"quote_status": "NO_BID", "bid": None, "mid": None},
+     {"bid": 1.10, "ask": 1.80}, {"quote_at": SLOT - timedelta(hours=3)},
+     {"expiry": date(2025, 6, 27)}],
+    ids=["adjusted", "no bid", "wide", "stale", "third week"],
+)  # fmt: skip
+def test_what_cannot_be_traded_on_is_no_candidate(flaw: dict[str, Any]) -> None:
+    row = rolling_up({**later(52.0, EXPIRY, 1.30), **flaw})
+    assert row["rolls_count"] == 0
+    assert row["roll_symbol"] is None
+    assert "no tradable contract to roll to" in json.loads(row["reasons"])
+
+
+def test_the_next_weekly_expiry_is_the_calendars() -> None:
+    """Friday 4 July 2025 is a holiday: that week's options expire on Thursday."""
+    late = position(expiry=date(2025, 6, 27), symbol="O:AAA250627C00051000")
+    chain = quotes(
+        {"symbol": "O:AAA250627C00051000", "expiry": date(2025, 6, 27), "bid": 0.95, "ask": 1.0},
+        later(51.0, date(2025, 7, 3), 1.40),
+    )
+    assert check(stock=50.0, held=late, chain=chain)["roll_expiry"] == date(2025, 7, 3)
+
+
+def test_rolls_against_a_slow_twin() -> None:
+    """Every pair of a position and a contract looked at one by one, the best by its rule."""
+    rng = random.Random(4)
+    for _ in range(40):
+        rows = [
+            later(50.0 + k, expiry, round(rng.uniform(0.5, 2.0), 2), right)
+            for k in range(-2, 4)
+            for expiry in (EXPIRY, NEXT_EXPIRY, date(2025, 6, 27))
+            for right in "CP"
+            if rng.random() < 0.7
+        ]
+        row = rolling_up(*rows)
+        best = None
+        for quote in rows:
+            if quote["right"] != "C" or quote["expiry"] > NEXT_EXPIRY or quote["strike"] < 51:
+                continue
+            mid = quote["bid"] + 0.025
+            if 0.05 / mid > 0.20:
+                continue
+            credit = round((quote["bid"] - 1.0) * 200, 2)
+            days = (quote["expiry"] - date(2025, 6, 11)).days
+            up = quote["strike"] > 51
+            group = 0 if up and credit > 0 else 1 if not up else 2
+            worth = credit / days if credit > 0 else credit
+            # A gain before a loss, then by worth, sooner, further out.
+            key = (group, credit <= 0, -worth, days, -quote["strike"])
+            if best is None or key < best[0]:
+                best = (key, quote["symbol"])
+        assert row["roll_symbol"] == (best and best[1])
+
+
+@pytest.mark.feature(26)
+def test_closing_now_against_being_assigned_by_hand() -> None:
+    """Two calls at 51, sold at 1.00, asked at 0.62; shares of 49 are at 52; fees of 1.30."""
+    row = check(stock=52.0, held=position(quantity=-2, fees=1.30),
+                chain=quotes({"bid": 1.58, "ask": 1.62}))  # fmt: skip
+    closed = 200 * ((52 - 49) + 1.00 - 1.62) - 1.30
+    assigned = 200 * ((51 - 49) + 1.00) - 1.30
+    assert row["closed_pnl"] == pytest.approx(closed)
+    assert row["assigned_pnl"] == pytest.approx(assigned)
+    # shares x (S - K - C): 200 x (52 - 51 - 1.62) = -124
+    assert row["delta_gain"] == pytest.approx(-124.0)
+    assert row["delta_gain"] == pytest.approx(closed - assigned)
+    assert row["time_value"] == pytest.approx(1.60 - 1.0)
+
+
+def test_a_put_is_priced_as_a_put() -> None:
+    """A put at 51, sold at 1.00, asked at 1.10, the stock at 50: assigned, it is 1.00 down."""
+    row = rolling_put()
+    assert row["closed_pnl"] == pytest.approx(100 * (1.00 - 1.10))
+    assert row["assigned_pnl"] == pytest.approx(100 * (1.00 - 1.00))
+    assert row["delta_gain"] == pytest.approx(100 * (51 - 50 - 1.10))
+    assert row["time_value"] == pytest.approx(1.075 - 1.0)
+    assert row["early_assignment"] is False
+
+
+def test_without_a_basis_the_difference_is_still_known() -> None:
+    row = check(stock=52.0, held=position(stock_basis=None),
+                chain=quotes({"bid": 1.58, "ask": 1.62}))  # fmt: skip
+    assert row["closed_pnl"] is None
+    assert row["assigned_pnl"] is None
+    assert row["delta_gain"] == pytest.approx(100 * (52 - 51 - 1.62))
+
+
+def paying(amount: float, ex_date: date) -> dict[str, Any]:
+    frame = pl.DataFrame(
+        {"underlying": ["AAA"], "ex_date": [ex_date], "years": [0.01], "amount": [amount]}
+    )
+    known = pl.DataFrame({"underlying": ["AAA"], "dividend_source": ["corporate_actions"]})
+    return {"dividends": frame, "sources": known}
+
+
+@pytest.mark.feature(26)
+@pytest.mark.parametrize(
+    ("stock", "bid", "amount", "ex_date", "flag"),
+    [
+        (52.0, 1.25, 0.30, date(2025, 6, 12), True),  # 0.27 of time value is left
+        (52.0, 1.25, 0.27, date(2025, 6, 12), False),
+        (52.0, 1.35, 0.30, date(2025, 6, 12), False),
+        (50.9, 0.25, 0.30, date(2025, 6, 12), False),  # out of the money
+        (52.0, 1.25, 0.30, date(2025, 6, 13), True),  # on the expiration day itself
+        (52.0, 1.25, 0.30, date(2025, 6, 16), False),  # after it
+    ],
+)
+def test_early_assignment_before_an_ex_date(
+    stock: float, bid: float, amount: float, ex_date: date, flag: bool
+) -> None:
+    chain = quotes({"bid": bid, "ask": bid + 0.04})
+    row = check(stock=stock, chain=chain, **paying(amount, ex_date))
+    assert row["early_assignment"] is flag
+    if flag:
+        assert (
+            row["early_assignment_note"] == f"0.30 USD ex {ex_date} against 0.27 USD of time value"
+        )
+        assert row["ex_date"] == ex_date
+        assert any("exercised early" in why for why in json.loads(row["reasons"]))
+
+
+def test_unknown_dividends_are_not_none() -> None:
+    unknown = pl.DataFrame({"underlying": ["AAA"], "dividend_source": ["not_collected"]})
+    none_ahead = paying(0.3, DAY)["dividends"].clear()
+    row = check(dividends=none_ahead, sources=unknown)
+    assert row["early_assignment"] is None
+    assert row["early_assignment_note"] == "dividends are not known: not_collected"
+    assert check(dividends=none_ahead, sources=paying(0.3, DAY)["sources"])[
+        "early_assignment"] is False  # fmt: skip
+
+
+def test_a_call_that_nobody_bids_for_is_closed_at_its_ask() -> None:
+    row = check(chain=quotes({"bid": None, "ask": 0.05, "mid": None, "quote_status": "NO_BID"}))
+    assert row["recommendation"] == "CLOSE_EARLY"
+    assert "quote_no_bid" in json.loads(row["anomalies"])
+
+
+def test_deep_in_the_money_calls_for_a_roll_long_before_the_expiry() -> None:
+    far = position(expiry=NEXT_EXPIRY, symbol=ROLLED)
+    chain = quotes({"symbol": ROLLED, "expiry": NEXT_EXPIRY, "bid": 2.95, "ask": 3.0},
+                   later(51.0, date(2025, 6, 27), 3.4))  # fmt: skip
+    row = check(stock=53.8, held=far, chain=chain, bars=worlds.daily({"AAA": 53.0}, {"AAA": 0.3}))
+    assert (row["deep_itm"], row["rapid_up"]) == (True, False)
+    assert row["recommendation"] == "ROLL_OUT"
+    assert check(stock=53.0, held=far, chain=quotes(
+        {"symbol": ROLLED, "expiry": NEXT_EXPIRY, "bid": 2.95, "ask": 3.0},
+        later(51.0, date(2025, 6, 27), 3.4)), bars=worlds.daily({"AAA": 53.0}, {"AAA": 0.3}),
+    )["recommendation"] == "HOLD_TO_ASSIGN"  # fmt: skip
+
+
+def test_a_fast_rise_into_the_money_calls_for_a_roll() -> None:
+    chain = quotes({"bid": 1.45, "ask": 1.5}, later(52.0, NEXT_EXPIRY, 1.6))
+    assert check(stock=51.5, chain=chain)["recommendation"] == "ROLL_UP_AND_OUT"
+    slow = worlds.daily({"AAA": 51.4}, {"AAA": 0.3}, sessions=3)
+    assert check(stock=51.5, chain=chain, bars=slow)["recommendation"] == "HOLD_TO_ASSIGN"
+
+
+def test_the_spread_is_wide_from_eight_percent() -> None:
+    assert check(chain=quotes({"bid": 0.577, "ask": 0.623}))["wide_spread"] is False
+    assert check(chain=quotes({"bid": 0.575, "ask": 0.625}))["wide_spread"] is True
+
+
+@pytest.mark.parametrize(
+    ("quote", "anomaly"),
+    [
+        ({"bid": 0.7, "ask": 0.6, "mid": 0.65}, "quote_crossed"),
+        ({"bid": -0.1, "ask": 0.6}, "negative_quote"),
+        ({"bid": 0.58, "ask": 0.62, "delta": 1.2}, "delta_above_one"),
+        ({"bid": 0.58, "ask": 0.62, "implied_volatility": -0.1}, "volatility_not_positive"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_market_quotes_is_an_anomaly(quote: dict[str, Any], anomaly: str) -> None:
+    frame = contract_health(
+        position(), worlds.last_prices({"AAA": 48.0}), quotes(quote),
+        worlds.daily({"AAA": 48.0}, {"AAA": 0.3}, sessions=3), None, worlds.structure(["AAA"]),
+        DAY, DECISION_AT,
+    )  # fmt: skip
+    assert anomaly in json.loads(frame["anomalies"][0])
+    assert frame["recommendation"][0] == "HOLD_DATA_ISSUE"
+
+
+def test_greeks_are_ours_before_the_vendors() -> None:
+    quote = {"bid": 0.58, "ask": 0.62, "delta": 0.30, "gamma": 0.1, "theta": -0.05, "vega": 0.02,
+             "implied_volatility": 0.4}  # fmt: skip
+    row = check(chain=quotes(quote))
+    assert row["greeks_source"] == "vendor"
+    # The vendor's vega is per point, ours per 1.00.
+    assert (row["delta"], row["vega"]) == (0.30, pytest.approx(2.0))
+    ours = OPTION_GREEKS.conform(
+        pl.DataFrame({"symbol": [SYMBOL], "delta": [0.33], "vega": [2.1]}),
+        trade_date=DAY, basis="snapshot", slot=SLOT, available_at=SLOT,
+    )  # fmt: skip
+    row = check(chain=quotes(quote), greeks=ours)
+    assert (row["delta"], row["vega"], row["greeks_source"]) == (0.33, 2.1, "ours")
+    assert check()["greeks_source"] is None
