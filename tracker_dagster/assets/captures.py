@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tracker_dagster.assets.day_files import INDICES, PARALLEL_REQUESTS
+from tracker_dagster.assets.followed import followed_tickers
 from tracker_dagster.assets.reference import INDEX_UNDERLYINGS
-from tracker_dagster.assets.universe import enabled_tickers
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.schemas.base import Table
@@ -257,14 +257,16 @@ def _positive(column: str) -> pl.Expr:
     group="captures",
     deps=("universe", "massive_rest_api"),
     kinds=("rest",),
-    checks={"captured_whole": "Every chain of the universe was captured in its slot."},
+    checks={"captured_whole": "Every chain of the universe and of what is held was captured."},
 )
 def option_chain(run: DayRun) -> Outcome:
     """Whole chains (all pages, calls and puts) of the universe and the indices, every 15 minutes.
 
+    Tickers that somebody holds are captured, too, once they have left the universe.
+
     The response is kept raw under ``data/raw`` first; past days are parsed from there.
     """
-    subjects = [*enabled_tickers(run), *(f"I:{name}" for name in INDEX_UNDERLYINGS)]
+    subjects = [*followed_tickers(run), *(f"I:{name}" for name in INDEX_UNDERLYINGS)]
     feed = Feed(
         OPTION_CHAIN,
         chain_slots(run.day),
@@ -317,7 +319,7 @@ def _last_rows(run: DayRun, capture: RawCapture) -> tuple[pl.DataFrame, pl.DataF
 )
 def market_last(run: DayRun) -> Outcome:
     """Last prices of the universe, the benchmarks and the indices, every five minutes."""
-    tickers = sorted({*enabled_tickers(run), *run.knobs.benchmarks})
+    tickers = sorted({*followed_tickers(run), *run.knobs.benchmarks})
 
     def pages(subject: str) -> Iterator[RawPage]:
         if subject == STOCKS:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, time, timedelta
 import polars as pl
 
 from tracker_dagster.assets.day_files import PARALLEL_REQUESTS
+from tracker_dagster.assets.followed import followed_tickers
 from tracker_dagster.assets.plan_limits import (
     IN_PLAN,
     IN_PLAN_PROMISE,
@@ -205,7 +206,7 @@ def corporate_actions(run: DayRun) -> Outcome:
 
 
 def _followed(run: DayRun) -> list[str]:
-    return [*enabled_tickers(run), *run.knobs.benchmarks]
+    return [*followed_tickers(run), *run.knobs.benchmarks]
 
 
 def _splits(run: DayRun, *, is_current: bool) -> pl.DataFrame:

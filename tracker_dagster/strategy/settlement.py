@@ -45,8 +45,9 @@ def settle(
     """One proposal for each open position whose expiry has come.
 
     Index options settle in cash at what they are worth, those that settle in the afternoon on
-    the close of the index. The shares behind a covered call that expires worthless are sold at
-    that session's close, so that each cycle of the paper book ends in cash with its result.
+    the close of the index. The shares of a buy-write whose call expires worthless are sold at
+    that session's close, so that each cycle of the paper book ends in cash with its result; shares
+    that the account held before stay in it.
 
     Args:
         positions: rows of positions.
@@ -102,10 +103,12 @@ def _outcome(position: Mapping[str, Any], close: float, *, in_cash: bool) -> dic
     gap = close - position["strike"]
     inside = round(gap if position["right"] == "C" else -gap, 6)
     exercised = inside >= EXERCISE_THRESHOLD
+    # Shares that the account holds stay in it; those bought with the call are sold.
     covered = (
         position["right"] == "C"
         and position["quantity"] < 0
         and position["stock_basis"] is not None
+        and position["stock_source"] != "held"
     )
     return {
         "outcome": EXPIRED if not exercised else CASH_SETTLED if in_cash else ASSIGNED,

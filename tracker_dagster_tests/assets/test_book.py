@@ -13,7 +13,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from tracker_dagster.ledger.commands import disable
 from tracker_dagster.ledger.folds import positions_as_of
+from tracker_dagster.ledger.holding_commands import import_holdings
+from tracker_dagster.ledger.holding_events import Lot
 from tracker_dagster.ledger.position_commands import assign_position, open_position
 from tracker_dagster.schemas.decisions import WEEKLY_PICKS
 from tracker_dagster.schemas.registry import TABLES
@@ -21,11 +24,12 @@ from tracker_dagster.trading_calendar import (
     EASTERN,
     decision_time,
     last_sessions,
+    next_session,
     previous_session,
     session_on,
     sessions_between,
 )
-from tracker_dagster_tests.assets.place import TODAY, Place, checks, failure, recorded_market
+from tracker_dagster_tests.assets.place import PAST, TODAY, Place, checks, failure, recorded_market
 
 FIRST, LAST = date(2026, 6, 3), date(2026, 6, 16)
 DAYS = sessions_between(FIRST, LAST)
@@ -279,8 +283,8 @@ def expired_position(place, symbol, **facts):
     ).event_id  # fmt: skip
 
 
-def state(place, position_id):
-    held = positions_as_of(place.rows("ledger"), decision_time(TODAY))
+def state(place, position_id, moment=None):
+    held = positions_as_of(place.rows("ledger"), moment or decision_time(TODAY))
     return held.filter(pl.col("position_id") == position_id).to_dicts()[0]
 
 
@@ -327,3 +331,89 @@ def test_the_tables_of_the_book_obey_their_schemas(settled):
     for name in ("openings", "positions"):
         rows = settled.rows(name, TODAY)
         assert TABLES[name].schema.filter(rows)[1].counts() == {}
+
+
+@pytest.mark.feature(26)
+def test_a_position_in_a_ticker_that_left_the_universe_is_priced_judged_and_settled(settled, sim):
+    """UBER is disabled with a call open: its chain is still captured, its end still recorded."""
+    with settled.warehouse.connection(read_only=True) as connection:
+        (symbol, strike, bid) = connection.execute(
+            "SELECT symbol, strike, bid FROM option_chain WHERE underlying = 'UBER' "
+            "AND \"right\" = 'C' AND bid > 0.2 ORDER BY expiry, strike DESC LIMIT 1"
+        ).fetchone()
+    opened_at = decision_time(TODAY)
+    position = open_position(
+        settled.warehouse, symbol=symbol, quantity=-1, price=bid, day=TODAY, stock_basis=strike,
+        decision_at=opened_at - timedelta(minutes=5), now=opened_at, actor="me",
+    ).event_id  # fmt: skip
+    disable(settled.warehouse, "UBER", opened_at, "me")
+    following = next_session(TODAY)
+    try:
+        sim.set_clock(at(following, 11, 30))
+        assert settled.run("flat_files", TODAY).success
+        sim.set_clock(decision_time(following))
+        assert settled.run("daily", following).success
+        assert settled.rows("weekly_picks", following).filter(pl.col("ticker") == "UBER").is_empty()
+        chains = settled.rows("option_chain", following)["underlying"].unique().to_list()
+        assert "UBER" in chains
+        judged = settled.rows("contract_health", following)
+        row = judged.row(by_predicate=pl.col("position_id") == position, named=True)
+        assert row["stock_price"] is not None
+        assert row["mid"] is not None
+        expiry = datetime.strptime(symbol[-15:-9], "%y%m%d").date()  # noqa: DTZ007
+        after = next_session(expiry)
+        sim.set_clock(at(after, 11, 30))
+        assert settled.run("flat_files", expiry).success
+        assert settled.run(["positions"], after).success
+        assert state(settled, position, decision_time(after))["status"] in ("EXPIRED", "ASSIGNED")
+    finally:
+        sim.set_clock(decision_time(TODAY))
+
+
+def plant_dividend(place, ticker, ex_date, amount):
+    with place.warehouse.connection(read_only=False) as connection:
+        connection.execute(
+            "INSERT INTO corporate_actions BY NAME SELECT ? AS trade_date, ? AS ticker, "
+            "'dividend' AS action, ? AS ex_date, 'planted' AS action_id, 'test' AS source, "
+            "? AS available_at, ? AS cash_amount",
+            [PAST[-1], ticker, ex_date, decision_time(PAST[-2]), amount],
+        )
+
+
+@pytest.mark.feature(26)
+@pytest.mark.parametrize("account", ["paper", "ira"])
+def test_a_deep_call_is_exercised_for_the_dividend_in_the_paper_book_only(settled, account):
+    """Exercising at 1 dollar gives up two cents; today's dividend is 30."""
+    before = PAST[-1]
+    symbol = "O:SOFI260605C00001000"
+    (close,) = settled.rows("stock_day_aggs", before).filter(pl.col("ticker") == "SOFI")["close"]
+    plant_dividend(settled, "SOFI", TODAY, 0.30)
+    with settled.warehouse.connection(read_only=False) as connection:
+        connection.execute(
+            "INSERT INTO option_chain BY NAME SELECT * REPLACE "
+            "(? AS trade_date, ? AS symbol, 1.0 AS strike, 'P' AS \"right\", 0.02 AS mid, "
+            "? AS underlying_price, ? AS slot) FROM option_chain "
+            "WHERE underlying = 'SOFI' AND \"right\" = 'C' LIMIT 1",
+            [before, symbol.replace("C0", "P0"), close, decision_time(before)],
+        )
+    if account != "paper":
+        lots = (Lot(ticker="SOFI", shares=100, basis=5.0),)
+        import_holdings(settled.warehouse, account, lots, decision_time(date(2026, 5, 26)), "me")
+    bought = {"stock_basis": 10.0} if account == "paper" else {}
+    position = expired_position(settled, symbol, account=account, **bought)
+    result = settled.run(["positions"], TODAY)
+    row = state(settled, position)
+    found = checks(result, "positions")["told_what_was_assigned_early"]
+    if account == "paper":
+        assert (row["status"], row["closed_at"]) == ("ASSIGNED", session_on(before).close)
+        # Sold for 1.00 against shares of 10: called away at 1.
+        assert row["realised_pnl"] == pytest.approx(100 * (1.0 + 1.0 - 10.0))
+        assert found.passed
+    else:
+        assert row["status"] == "OPEN"
+        assert not found.passed
+        assert "dividend 0.30 is more than the 0.02 given up by exercising" in str(found.metadata)
+    # Doing the day again records nothing more.
+    events = settled.rows("ledger").height
+    assert settled.run(["positions"], TODAY).success
+    assert settled.rows("ledger").height == events

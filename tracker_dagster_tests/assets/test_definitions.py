@@ -66,6 +66,7 @@ portfolio_risk: corporate_actions ledger market_last openings option_greeks posi
 portfolio_stress: corporate_actions ledger market_last openings option_greeks positions
     stock_day_aggs universe
 positions: corporate_actions index_bars ledger option_chain option_day_aggs stock_day_aggs
+    treasury_yields
 premium_estimate_scores: option_day_aggs stock_day_aggs suitability
 promotions: ledger positions weekly_picks
 realized_volatility: bars_1m corporate_actions stock_day_aggs universe

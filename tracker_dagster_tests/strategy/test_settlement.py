@@ -35,6 +35,7 @@ def closes(close: float, ticker: str = "AAA", day: date = EXPIRY) -> pl.DataFram
     [("C", 51.0, "EXPIRED"), ("C", 51.01, "ASSIGNED"), ("C", 50.0, "EXPIRED"),
      ("P", 50.99, "ASSIGNED"), ("P", 51.0, "EXPIRED")],
 )  # fmt: skip
+@pytest.mark.feature(26)
 def test_settlement_at_the_expiry(right: str, close: float, outcome: str) -> None:
     row = settle(position(right=right), closes(close), EXPIRY).row(0, named=True)
     assert row["outcome"] == outcome
@@ -112,3 +113,22 @@ def test_what_was_opened_after_the_bell_does_not_end_before_it_began() -> None:
     late = position()["opened_at"].item() + timedelta(days=30)
     row = settle(position(opened_at=late), closes(50.0), EXPIRY).row(0, named=True)
     assert row["effective_at"] == late
+
+
+@pytest.mark.feature(27)
+def test_shares_that_the_account_held_before_stay_when_the_call_expires() -> None:
+    row = settle(position(stock_source="held"), closes(50.0), EXPIRY).row(0, named=True)
+    assert (row["outcome"], row["stock_sold_at"]) == ("EXPIRED", None)
+
+
+@pytest.mark.feature(14)
+def test_an_expiry_moved_by_a_holiday_settles_on_the_session_before() -> None:
+    """2026-06-19 is a Friday and a holiday: contracts that name it settle on Thursday's close."""
+    friday, thursday = date(2026, 6, 19), date(2026, 6, 18)
+    held = position(
+        symbol="O:AAA260619C00051000", expiry=friday,
+        opened_at=position()["opened_at"].item() + timedelta(days=365),
+    )  # fmt: skip
+    row = settle(held, closes(52.0, day=thursday), friday).row(0, named=True)
+    assert (row["outcome"], row["expired_on"]) == ("ASSIGNED", thursday)
+    assert row["effective_at"].isoformat() == "2026-06-18T20:00:00+00:00"
