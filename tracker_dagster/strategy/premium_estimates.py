@@ -149,15 +149,17 @@ def score_premium_estimates(
         traded_100=pl.col("close") * 100,
         traded_volume="volume",
     )
-    distance = (pl.col("traded_strike") / pl.col("premium_estimate_strike") - 1).abs()
+    # In dollars, so that strikes on either side of the estimate's can be equally near.
+    dollars = (pl.col("traded_strike") - pl.col("premium_estimate_strike")).abs()
     nearest = (
         estimates.join(traded, on=["ticker", "premium_estimate_expiry"])
-        .with_columns(strike_distance=distance)
+        .with_columns(strike_distance=dollars)
         .drop_nulls("strike_distance")
         .sort("ticker", "strike_distance", "traded_strike", "traded_symbol")
         .unique("ticker", keep="first", maintain_order=True)
         .select("ticker", "strike_distance", *(n for n in traded.columns if n.startswith("traded")))
     )
+    away = pl.col("strike_distance") / pl.col("premium_estimate_strike")
     rows = (
         estimates.join(nearest, on="ticker", how="left", maintain_order="left")
         .join(
@@ -171,12 +173,12 @@ def score_premium_estimates(
             .then(pl.format("no estimate: {}", "premium_estimate_reason"))
             .when(pl.col("traded_symbol").is_null())
             .then(pl.lit("no call of the expiry traded"))
-            .when(pl.col("strike_distance") > NEAR_STRIKE)
+            .when(away > NEAR_STRIKE)
             .then(
                 pl.format(
                     "the nearest strike traded, {}, is {} % away",
                     "traded_strike",
-                    (pl.col("strike_distance") * 100).round(1),
+                    (away * 100).round(1),
                 )
             )
         )
