@@ -117,7 +117,7 @@ def _alert_stale_decisions(run: DayRun, table: Table, old: str, new: str) -> Non
         "stale_decision",
         f"{table.name} {run.day}",
         f"The vendor replaced the file of {run.day}; decided on the old one: {', '.join(decided)}. "
-        f"`tracker run weekly_picks --day DAY` rebuilds one.",
+        f"`tracker picker --as-of DAY` rebuilds one.",
     )
     run.warehouse.replace(ALERTS, alert, {"alert_id": alert["alert_id"][0], "raised_at": run.now})
 

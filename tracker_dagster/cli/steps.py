@@ -58,7 +58,7 @@ def sync_universe(db_path: DbPath = None) -> None:
 @app.command(rich_help_panel="Single steps")
 def picker(as_of: AsOf = None, refresh: Refresh = False, db_path: DbPath = None) -> None:
     """Make the session's weekly picks, with what they need that is not there yet."""
-    _make(["weekly_picks"], "picks", as_of, refresh=refresh)
+    _make(["suitability", "pick_candidates", "weekly_picks"], "picks", as_of, refresh=refresh)
 
 
 @app.command(rich_help_panel="Single steps")

@@ -111,7 +111,7 @@ def test_who_was_enabled_later_takes_no_part_in_a_decision(settled):
     before = settled.rows("weekly_picks", TODAY)
     disable(settled.warehouse, "SOFI", at(15, 55), "me")
     enable(settled.warehouse, "IWM", at(14, 0), "me")
-    assert settled.run(["weekly_picks"], TODAY).success
+    assert settled.run(["pick_candidates", "weekly_picks"], TODAY).success
     after = settled.rows("weekly_picks", TODAY)
     morning = after.filter(pl.col("basis") == "day_file")
     assert morning.equals(before.filter(pl.col("basis") == "day_file"))

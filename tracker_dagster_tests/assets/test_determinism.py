@@ -54,7 +54,7 @@ def test_a_day_done_again_changes_no_byte_of_any_row(settled):
 @pytest.mark.parametrize("switch", [disable, enable])
 def test_a_past_day_is_not_decided_anew_by_what_came_after_it(settled, sim, switch):
     """A ticker is switched after the decisions, and the vendor's clock is a day further on."""
-    decisions = ("structure_features", "weekly_picks")
+    decisions = ("structure_features", "suitability", "pick_candidates", "weekly_picks")
     before = {name: settled.rows(name, TODAY) for name in decisions}
     ticker = "SOFI" if switch is disable else "WFC"
     decided = ticker in before["weekly_picks"]["ticker"].to_list()

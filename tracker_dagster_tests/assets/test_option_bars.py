@@ -72,7 +72,7 @@ def opened(place, symbol, day):
 
 
 def test_the_rows_are_what_the_market_serves(settled, sim):
-    assert settled.run(["weekly_picks"], DAY).success
+    assert settled.run(["suitability", "pick_candidates", "weekly_picks"], DAY).success
     result = settled.run([ASSET], DAY)
     assert result.success
     assert checks(result, ASSET)["all_answered"].passed

@@ -1,7 +1,7 @@
 """Calendars that the vendor overwrites, what a plan refuses, splits behind the prices."""
 
 import shutil
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 import numpy as np
 import polars as pl
@@ -9,6 +9,9 @@ import pytest
 
 from tracker_dagster.trading_calendar import EASTERN, decision_time, last_sessions, previous_session
 from tracker_dagster_tests.assets.place import DAY, TODAY, Place, checks, recorded_market
+
+#: Everything that a pick is made of on the day itself.
+PICKS = ("suitability", "pick_candidates", "weekly_picks")
 
 
 def at(day, hour, minute):
@@ -40,7 +43,7 @@ def test_a_split_of_two_weeks_ago_is_known_without_its_days_partition(new_place)
         place = new_place(sim, ("AVGO",))
         days = last_sessions(previous_session(day), 30)
         assert place.run(["stock_day_aggs"], days[0], days[-1]).success
-        assert place.run(["corporate_actions", "weekly_picks"], day).success
+        assert place.run(["corporate_actions", *PICKS], day).success
         (pick,) = place.rows("weekly_picks", day).to_dicts()
         adjusted = place.market.rest.aggregates("AVGO", 1, "day", days[0], days[-1], adjusted=True)
     returns = np.diff(np.log(adjusted.sort("start")["close"].to_numpy()))
@@ -54,7 +57,7 @@ def test_an_announced_split_is_known_from_when_it_was_stored(new_place):
     first, second = date(2026, 3, 5), date(2026, 3, 6)
     with recorded_market(tickers=["AVGO", "AAPL", "SPY"], now=at(first, 15, 50)) as (sim, asked):
         place = new_place(sim, ("AVGO", "AAPL"))
-        assert place.run(["corporate_actions", "weekly_picks"], first).success
+        assert place.run(["corporate_actions", *PICKS], first).success
         # At 11:15 nobody had stored what is ahead.
         assert flags(place, first, "split_in_period") == {"AAPL": (None,), "AVGO": (None,)}
         ahead = place.rows("corporate_actions", first).filter(pl.col("ex_date") > first)
@@ -62,18 +65,18 @@ def test_an_announced_split_is_known_from_when_it_was_stored(new_place):
             "ticker", "available_at"
         ).rows() == [("AVGO", at(first, 15, 50))]
         sim.set_clock(at(second, 15, 50))
-        assert place.run(["corporate_actions", "weekly_picks"], second).success
+        assert place.run(["corporate_actions", *PICKS], second).success
         assert flags(place, second, "split_in_period") == {"AAPL": (False,), "AVGO": (True,)}
         # Rebuilt later, the days say what they said; the vendor is not asked again.
         before, requests = place.content(), asked.under("/stocks/v1")
-        result = place.run(["corporate_actions", "weekly_picks"], first)
+        result = place.run(["corporate_actions", *PICKS], first)
         assert place.content() == before
         assert asked.under("/stocks/v1") == requests
         (event,) = result.asset_materializations_for_node("corporate_actions")
         assert "kept" in event.metadata["massive_rest"].value
         # A home that began on the second day cannot tell for the first.
         late = new_place(sim, ("AVGO", "AAPL"), "late")
-        assert late.run(["corporate_actions", "weekly_picks"], first).success
+        assert late.run(["corporate_actions", *PICKS], first).success
         assert flags(late, first, "split_in_period") == {"AAPL": (None,), "AVGO": (None,)}
         assert set(flags(late, first, "ex_dividend_in_period").values()) <= {(True,), (False,)}
 
@@ -83,16 +86,16 @@ def test_a_past_day_does_not_forget_who_was_to_report(new_place):
     day, tickers = date(2026, 4, 17), ("AAPL", "SOFI", "UBER", "WFC", "BAC", "PLTR")
     with recorded_market(tickers=[*tickers, "SPY"], now=at(day, 15, 50)) as (sim, asked):
         place = new_place(sim, tickers)
-        assert place.run(["earnings_calendar", "weekly_picks"], day).success
+        assert place.run(["earnings_calendar", *PICKS], day).success
         told = flags(place, day, "earnings_in_period")
         assert {(True,), (False,)} == set(told.values())
         sim.set_clock(at(date(2026, 4, 27), 12, 0))
         requests = asked.under("/benzinga")
-        assert place.run(["earnings_calendar", "weekly_picks"], day).success
+        assert place.run(["earnings_calendar", *PICKS], day).success
         assert flags(place, day, "earnings_in_period") == told
         assert asked.under("/benzinga") == requests
         late = new_place(sim, tickers, "late")
-        assert late.run(["earnings_calendar", "weekly_picks"], day).success
+        assert late.run(["earnings_calendar", *PICKS], day).success
         rebuilt = flags(late, day, "earnings_in_period", "earnings_note")
     for ticker, (flag, note) in rebuilt.items():
         assert flag in (None, told[ticker][0]), ticker
@@ -174,4 +177,4 @@ def test_a_replaced_file_alerts_every_decision_that_read_its_day(settled):
 
 def test_a_replaced_file_that_no_decision_read_alerts_nobody(settled):
     assert _replaced(settled, "bars_1m", date(2026, 5, 26)) == []
-    assert _replaced(settled, "option_day_aggs", DAY - timedelta(days=1)) == []
+    assert _replaced(settled, "option_day_aggs", date(2026, 5, 26)) == []
