@@ -27,11 +27,14 @@ from tracker_dagster.trading_calendar import EASTERN, day_file_available_at, wee
 @trading_day_asset(
     MODEL_COMPARES,
     group="decisions",
-    deps=("weekly_picks", "pick_candidates", "positions", "ledger"),
+    deps=("weekly_picks", "pick_candidates", "positions", "ledger", "model_scores"),
     config=DecisionConfig,
 )
 def model_compares(run: DayRun) -> Outcome:
-    """What baseline, gated and weighted would decide over the same candidates."""
+    """What baseline, gated and weighted would decide over the same candidates.
+
+    The JSON beside it says what each model came to in the weeks that were over by then.
+    """
     config = DecisionConfig(**run.config)
     seed = requested(run).seed
     top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
@@ -43,7 +46,8 @@ def model_compares(run: DayRun) -> Outcome:
     outcome, frame = decided(run, MODEL_COMPARES, compare)
     paths = []
     if frame.height:
-        text = json.dumps(model_compare_report(frame), indent=1, sort_keys=True)
+        scores = run.warehouse.read(MODEL_SCORES, as_of=frame["decision_at"][0], last=run.day)
+        text = json.dumps(model_compare_report(frame, scores), indent=1, sort_keys=True)
         paths = write_dated(run.knobs.reports_dir, run.day, text, "model_compare.json")
     return outcome.with_metadata(
         seed=seed,

@@ -14,6 +14,7 @@ from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_as
 from tracker_dagster.instruments import option_symbol_columns
 from tracker_dagster.ledger.folds import positions_on
 from tracker_dagster.schemas.base import Table
+from tracker_dagster.schemas.candidates import PICK_CANDIDATES
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import PROMOTIONS, WEEKLY_PICKS
 from tracker_dagster.schemas.market import OPTION_DAY_AGGS, STOCK_DAY_AGGS
@@ -21,6 +22,7 @@ from tracker_dagster.schemas.option_bars import OPTION_BARS_1M
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.strategy.chosen_contracts import at_the_money, chosen_contracts
+from tracker_dagster.strategy.comparison import model_choices, unstable_gates
 from tracker_dagster.trading_calendar import session_on, weekly_expiry
 from tracker_dagster.warehouse import Unit, Write
 
@@ -28,6 +30,19 @@ from tracker_dagster.warehouse import Unit, Write
 def _decided(run: DayRun, table: Table, where: dict[str, str]) -> pl.DataFrame:
     """Contracts of the day's decisions, on either basis."""
     return run.warehouse.read(table, first=run.day, last=run.day, where=where, columns=["symbol"])
+
+
+def _sold_by_models(run: DayRun) -> pl.DataFrame:
+    """Contracts that a model would sell in place of a pick, on either basis."""
+    picks = run.warehouse.read(
+        WEEKLY_PICKS, first=run.day, last=run.day, where={"status": "picked"}
+    )
+    unstable = sorted(set(picks.filter(unstable_gates() > 0)["ticker"]))
+    candidates = run.warehouse.read(
+        PICK_CANDIDATES, first=run.day, last=run.day, where={"ticker": unstable}
+    )
+    choices = model_choices(picks, candidates)
+    return choices.filter(~pl.col("symbol").is_in(picks["symbol"].implode())).select("symbol")
 
 
 def _held(run: DayRun) -> pl.DataFrame:
@@ -124,6 +139,7 @@ def _rows(run: DayRun, answers: list[pl.DataFrame], chosen: pl.DataFrame) -> pl.
     group="market",
     deps=(
         "weekly_picks",
+        "pick_candidates",
         "promotions",
         "openings",
         "positions",
@@ -140,6 +156,7 @@ def _rows(run: DayRun, answers: list[pl.DataFrame], chosen: pl.DataFrame) -> pl.
 def option_bars_1m(run: DayRun) -> Outcome:
     """Minute bars over REST of the day's picks and promotions, of what is held, of benchmarks.
 
+    What a model would sell in place of a pick is among them, so that it can be measured.
     A benchmark's contracts are the call and the put of the next weekly expiry that are struck
     nearest to its price. While the session runs there are the bars so far; the same day made again
     later replaces them by the whole day. A contract that did not trade has no rows.
@@ -148,6 +165,7 @@ def option_bars_1m(run: DayRun) -> Outcome:
     chosen = chosen_contracts(
         {
             "pick": _decided(run, WEEKLY_PICKS, {"status": "picked"}),
+            "model": _sold_by_models(run),
             "promotion": _decided(run, PROMOTIONS, {"decision": "promote"}),
             "position": _held(run),
             "benchmark": benchmarks,

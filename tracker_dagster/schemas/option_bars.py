@@ -22,6 +22,7 @@ from tracker_dagster.schemas.market import Bar
 _REST = "massive_rest_api"
 _SYMBOLS = (
     "weekly_picks.symbol",
+    "pick_candidates.symbol",
     "promotions.symbol",
     "ledger.payload",
     "option_chain.symbol",
@@ -42,7 +43,8 @@ class OptionBars1m(Bar, OptionTerms):
     vwap = price("volume-weighted average price; null where not sent", nullable=True)
     transactions = count("number of trades; null where the feed does not say")
     chosen_as = text(
-        "why it is followed: pick, promotion, position, benchmark; several joined by +"
+        "why it is followed: pick, model (a model would sell it instead), promotion, position, "
+        "benchmark; several joined by +"
     )
 
 
@@ -59,6 +61,9 @@ OPTION_BARS_1M = Table(
         computed(
             "chosen_as",
             "weekly_picks.status",
+            "weekly_picks.fft_status",
+            "weekly_picks.fractal_status",
+            "pick_candidates.choice_rank",
             "promotions.decision",
             "ledger.payload",
             "option_chain.strike",

@@ -1,4 +1,4 @@
-"""Which contracts' minutes are kept: those picked or held, and benchmarks at the money."""
+"""Which contracts' minutes are kept: picked, sold by a model, held, and benchmarks at the money."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 #: Why a contract is chosen; where there are several reasons they are joined in this order.
-REASONS = ("pick", "promotion", "position", "benchmark")
+REASONS = ("pick", "model", "promotion", "position", "benchmark")
 JOINED_BY = "+"
 
 

@@ -48,12 +48,12 @@ ledger:
 market_last: massive_rest_api universe
 massive_flat_files:
 massive_rest_api:
-model_compares: ledger pick_candidates positions weekly_picks
+model_compares: ledger model_scores pick_candidates positions weekly_picks
 model_outcomes: bars_1m corporate_actions option_bars_1m pick_candidates stock_day_aggs weekly_picks
 model_scores: model_outcomes
 openings: ledger promotions weekly_picks
-option_bars_1m: ledger market_last massive_rest_api openings option_chain option_day_aggs positions
-    promotions stock_day_aggs weekly_picks
+option_bars_1m: ledger market_last massive_rest_api openings option_chain option_day_aggs
+    pick_candidates positions promotions stock_day_aggs weekly_picks
 option_chain: massive_rest_api universe
 option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
