@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     compare_top_n: Annotated[int, Field(gt=0)] = Field(
         default=10, description="picks per model in the comparison"
     )
+    holdings_strike_floor: bool = Field(
+        default=False,
+        description="write calls on shares held at their average basis or above only",
+    )
     benchmarks: tuple[str, ...] = Field(
         default=("SPY",), description="tickers that are always fetched beside the universe"
     )

@@ -32,12 +32,16 @@ IMPORTED, BOUGHT, ASSIGNED = "imported", "bought", "assigned"
 
 @dataclass(frozen=True, slots=True)
 class OpenLot:
-    """Shares of one lot that are still there; ``basis`` in dollars a share."""
+    """Shares of one lot that are still there; ``basis`` in dollars a share.
+
+    ``recorded_at`` is when the event took effect that they are known from.
+    """
 
     shares: float
     basis: float | None
     acquired_on: date | None
     source: str
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,10 @@ class Book:
     def _import(self, event: HoldingsImported) -> None:
         for key in [key for key in self.lots if key[0] == event.account]:
             del self.lots[key]
+        at = event.effective_at
         for lot in event.lots:
             mine = self.lots.setdefault((event.account, lot.ticker), [])
-            mine.append(OpenLot(lot.shares, lot.basis, lot.acquired_on, IMPORTED))
+            mine.append(OpenLot(lot.shares, lot.basis, lot.acquired_on, IMPORTED, at))
         for mine in self.lots.values():
             mine.sort(key=_age)
 
@@ -102,7 +107,7 @@ class Book:
         self, key: tuple[str, str], shares: float, basis: float, at: datetime, source: str
     ) -> None:
         mine = self.lots.setdefault(key, [])
-        mine.append(OpenLot(shares, basis, trading_calendar.trading_date(at), source))
+        mine.append(OpenLot(shares, basis, trading_calendar.trading_date(at), source, at))
         mine.sort(key=_age)
 
     def _take(

@@ -113,7 +113,9 @@ def import_holdings(
     ledger = store.read(LEDGER)
     held = book_as_of(ledger, moment).lots
     mine = [(key[1], lot) for key, ours in held.items() if key[0] == account for lot in ours]
-    wanted = [(lot.ticker, OpenLot(lot.shares, lot.basis, lot.acquired_on, "")) for lot in lots]
+    wanted = [
+        (lot.ticker, OpenLot(lot.shares, lot.basis, lot.acquired_on, "", now)) for lot in lots
+    ]
     is_new = _facts(mine) != _facts(wanted) and append(store, [event]) > 0
     after = holdings_of(book_as_of(store.read(LEDGER), moment)).filter(
         (pl.col("account") == account) & (pl.col("free") < 0)

@@ -22,6 +22,7 @@ HOLDINGS_FOLD: dict[str, Any] = {
     "first_acquired_on": pl.Date,
     "covered": pl.Float64,
     "free": pl.Float64,
+    "recorded_at": INSTANT,
 }
 
 #: Columns of `lots_as_of`.
@@ -33,6 +34,7 @@ LOTS_FOLD: dict[str, Any] = {
     "basis": pl.Float64,
     "acquired_on": pl.Date,
     "source": pl.String,
+    "recorded_at": INSTANT,
 }
 
 #: Columns of `sales_as_of`.
@@ -63,7 +65,8 @@ def holdings_as_of(
     Returns:
         `HOLDINGS_FOLD`: ``average_basis`` in dollars a share, null where the basis of any lot is
         not known; ``covered`` shares that open calls may call away; ``free`` the others, negative
-        where more calls are open than shares are there.
+        where more calls are open than shares are there; ``recorded_at`` since when the oldest lot
+        stands in the ledger.
     """
     return holdings_of(book_as_of(ledger, moment, known_at=known_at))
 
@@ -87,6 +90,7 @@ def holdings_of(book: Book) -> pl.DataFrame:
                 "first_acquired_on": min(dates, default=None),
                 "covered": called,
                 "free": shares - called,
+                "recorded_at": min((lot.recorded_at for lot in lots), default=None),
             }
         )
     return pl.DataFrame(rows, schema=HOLDINGS_FOLD, orient="row")
