@@ -138,7 +138,3 @@ def suitability_scores(statistics: pl.DataFrame) -> pl.DataFrame:
         coherence=((sharpe + 3 * stability) / 5).clip(0, 1) * kept,
         suitability=(0.5 * stability + 0.3 * (sharpe / 3).clip(-1, 1) + 0.2 * calm).clip(0, 1),
     )
-
-
-# picks.py still calls it by this name.
-suitability = suitability_scores
