@@ -13,6 +13,7 @@ from tracker_dagster.assets.acted_on import Request, acted_on_request, require_r
 from tracker_dagster.assets.picks import DAY_FILE, SNAPSHOT
 from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
+from tracker_dagster.ledger.events import PAPER
 from tracker_dagster.ledger.folds import positions_on
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.decisions import (
@@ -66,14 +67,16 @@ def requested(run: DayRun) -> Request:
 
 
 def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
-    """Positions held when the decision was taken; what it opened itself does not count.
+    """Paper positions held when the decision was taken; what it opened itself does not count.
+
+    What a person holds in an account of theirs ties up no paper cash and blocks no paper trade.
 
     A decision on the closing quotes looks at the same moment as `positions`: what expires that
     day is still open to it, whether or not it has been settled since.
     """
     moment = min(decision_at, decision_time(run.day))
     held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
-    return held.filter(pl.col("status") == "OPEN")
+    return held.filter((pl.col("status") == "OPEN") & (pl.col("account") == PAPER))
 
 
 def decided(

@@ -96,8 +96,10 @@ class WeeklyPicks(_Decision):
                         at_least=0, at_most=1)  # fmt: skip
     score_trend = number("component: regime and downside signals", "score",
                          at_least=0, at_most=1)  # fmt: skip
-    score_liquidity = number("component: mean of a tight spread and the strike's quality, of those known", "score",
-                             at_least=0, at_most=1)  # fmt: skip
+    score_liquidity = number(
+        "component: mean of a tight spread and the strike's quality, of those known", "score",
+        at_least=0, at_most=1,
+    )  # fmt: skip
     price = number("price of the underlying", "USD per share", above=0)
     price_at = instant("time of that price")
     price_age_minutes = number("from that time to the decision", "minutes", at_least=0)
@@ -189,10 +191,7 @@ class WeeklyPicks(_Decision):
     split_in_period = flag("a known split executes before the expiry", nullable=True)
     split_note = text("the split found, or why the flag is null", nullable=True)
     gates_not_evaluated = text("JSON: gate to why it could not be evaluated")
-    alternatives = text(
-        "JSON list: candidates that passed, nearest to the target first; see pick_candidates",
-        nullable=True,
-    )
+    alternatives = text("null since pick_candidates holds every call considered", nullable=True)
     candidates_count = count("calls of the expiry that were considered")
     rejections = text("JSON: gate to number of candidates that it turned away")
     inputs = text("JSON identities (ETags, slots, sources) of what was read")

@@ -92,7 +92,7 @@ PICK_CANDIDATES = together(
 WEEKLY_PICKS = together(
     computed("ticker category", "ledger.payload"),
     computed("status stage reason", *_PRICE, "market_last.price_at", "market_last.status"),
-    computed("status stage reason rejections alternatives symbol strike_source", *_CHOICE),
+    computed("status stage reason rejections symbol strike_source", *_CHOICE),
     computed("lane lane_reason", *_CLOSES, "ledger.payload"),
     computed("price pack_100_cost cost_bucket", *_PRICE),
     computed("price_at", "market_last.price_at", "stock_day_aggs.trade_date"),

@@ -42,8 +42,6 @@ _CONTRACT = (
     "fees_100", "expected_value_100", "expected_value_reason", "strike_quality",
 )  # fmt: skip
 _STRUCTURE = ("bars_1m_count", "history_status", "fft_status", "fractal_status")
-#: Candidates in order of choice, kept beside a pick for reports.
-_ALTERNATIVE = ("symbol", "strike", "delta", "bid", "ask", "mid", "spread_pct", "premium_yield")
 
 
 def weekly_picks(
@@ -104,7 +102,7 @@ def weekly_picks(
         ),
     ):
         rows = rows.join(flags, on="ticker", how="left")
-    rows = _with_choice(rows, _of_decision(candidates, decision), settings)
+    rows = _with_choice(rows, _of_decision(candidates, decision))
     rows = _with_outcome(rows, decision.expiry)
     rows = rows.with_columns(
         trade_date=pl.lit(day),
@@ -139,31 +137,16 @@ def _of_decision(candidates: pl.DataFrame, decision: Decision) -> pl.DataFrame:
     )
 
 
-def _with_choice(
-    rows: pl.DataFrame, candidates: pl.DataFrame, settings: PickSettings
-) -> pl.DataFrame:
+def _with_choice(rows: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     """Adds each ticker's first candidate, how many there were and where the others fell."""
     best = candidates.filter(pl.col("choice_rank") == 1).select(
         "ticker", *_CONTRACT, _gates="gates_not_evaluated", _price="price"
     )
     return (
         rows.join(rejection_counts(candidates), on="ticker", how="left")
-        .join(_alternatives(candidates, settings.alternatives), on="ticker", how="left")
         .join(best, on="ticker", how="left")
         # The price that the pick's numbers rest on, should another have come in since.
         .with_columns(price=pl.coalesce("_price", "price"))
-    )
-
-
-def _alternatives(candidates: pl.DataFrame, limit: int) -> pl.DataFrame:
-    """``ticker`` and ``alternatives``: JSON of its first ``limit`` candidates, in their order."""
-    kept = (
-        candidates.filter(pl.col("choice_rank") <= limit)
-        .sort("ticker", "choice_rank")
-        .select("ticker", alternatives=pl.struct(_ALTERNATIVE).struct.json_encode())
-    )
-    return kept.group_by("ticker", maintain_order=True).agg(
-        alternatives=pl.format("[{}]", pl.col("alternatives").str.join(", "))
     )
 
 

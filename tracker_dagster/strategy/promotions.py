@@ -65,7 +65,8 @@ def promote(
 
     Args:
         picks: rows of weekly_picks of one decision.
-        open_positions: rows of positions of the same session; others than OPEN are ignored.
+        open_positions: rows of positions of the same session, of the account that the promotions
+            open into and of no other; others than OPEN are ignored.
         seed: cash in dollars, before open positions.
         lane: a lane, or ALL.
         top_n: most promotions.
@@ -82,7 +83,14 @@ def promote(
         return PROMOTIONS.empty()
     request: dict[str, Any] = {"seed": seed if math.isfinite(seed) else None, "lane_filter": lane}
     if problem := _request_problem(seed, lane, top_n):
-        row: dict[str, Any] = {"ticker": "*", "decision": "error", "reason": problem, "gates": "[]"}
+        row: dict[str, Any] = {
+            "ticker": "*",
+            "decision": "error",
+            "reason": problem,
+            "gates": "[]",
+            "reasons": json.dumps([problem]),
+            "not_evaluated": "{}",
+        }
         return _frame(picks, [{**row, **request, "top_n": max(0, top_n)}])
     cash = seed - committed_cash(open_positions)
     held = open_positions.filter(pl.col("status") == "OPEN")
@@ -106,6 +114,14 @@ def promote(
             "decision": "skip" if failed else "promote",
             "reason": failed[0].note if failed else "passed_gates",
             "gates": json.dumps([asdict(outcome) for outcome in outcomes]),
+            "reasons": json.dumps([outcome.note for outcome in failed]),
+            "not_evaluated": json.dumps(
+                {
+                    outcome.gate: outcome.note
+                    for outcome in outcomes
+                    if outcome.outcome == NOT_EVALUATED
+                }
+            ),
         }
         if not failed:
             cash -= pick["pack_100_cost"]

@@ -140,7 +140,6 @@ class PickSettings(_Frozen):
         fee_per_contract: commission and exchange fees of selling one contract, dollars.
         minimum_closes: fewest closes for statistics.
         lookback_closes: most closes for statistics.
-        alternatives: most candidates stored beside a pick.
         lanes: how tickers get lanes, and what lanes ask.
         weights: of the rank score.
         strike_quality: weights of a strike's quality.
@@ -161,7 +160,6 @@ class PickSettings(_Frozen):
     fee_per_contract: float = Field(default=0.65, ge=0)
     minimum_closes: int = Field(default=20, ge=8)
     lookback_closes: int = 252
-    alternatives: int = 12
     lanes: LaneSettings = LaneSettings()
     weights: RankWeights = RankWeights()
     strike_quality: StrikeQualityWeights = StrikeQualityWeights()

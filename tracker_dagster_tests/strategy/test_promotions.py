@@ -28,7 +28,6 @@ def picks(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         "premium_yield": 0.0075, "spread_pct": 0.1, "bars_1m_count": 1950,
         "fft_status": "stable", "fractal_status": "stable", "earnings_in_period": False,
         "expiry": EXPIRY, "gates_not_evaluated": "{}", "rejections": "{}", "inputs": "{}",
-        "alternatives": "[]",
     }  # fmt: skip
     full = [
         {**base, "symbol": f"O:{r['ticker']}250613C00042000", "rank": n,
