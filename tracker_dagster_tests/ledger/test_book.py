@@ -55,7 +55,9 @@ def holding(events, hours=99, ticker="AAPL"):
     return found.row(0, named=True) if found.height else None
 
 
-IN_TWO_LOTS = lots(0, ("AAPL", 150, 120.0, date(2025, 3, 3)), ("AAPL", 100, 100.0, date(2024, 1, 5)))
+IN_TWO_LOTS = lots(
+    0, ("AAPL", 150, 120.0, date(2025, 3, 3)), ("AAPL", 100, 100.0, date(2024, 1, 5))
+)
 
 
 @pytest.mark.feature(27)
@@ -256,5 +258,5 @@ def test_identities_of_events_about_shares_never_change():
     {"stock_source": "borrowed"},
 ], ids=str)  # fmt: skip
 def test_a_stock_leg_that_cannot_be_is_no_event(facts):
-    with pytest.raises(ValueError, match="stock_source|calls that are sold|cost"):
+    with pytest.raises(ValueError, match=r"stock_source|calls that are sold|cost"):
         opened(0, **facts)
