@@ -1,16 +1,10 @@
 """The report of a session as an asset: reads the decision's rows, renders, writes the documents."""
 
-from __future__ import annotations
-
 import dagster as dg
 import polars as pl
 
-from tracker_dagster.assets.decisions import (
-    DecisionConfig,
-    preferred_picks,
-    requested,
-)
-from tracker_dagster.assets.picks import decision_slot
+from tracker_dagster.assets.decisions import DecisionConfig, requested
+from tracker_dagster.assets.report_rows import ReportRows, shown_database, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.summary import (
@@ -18,30 +12,36 @@ from tracker_dagster.reports.summary import (
     summary_row,
     without_generation_time,
 )
-from tracker_dagster.resources import SIMULATED
-from tracker_dagster.schemas.base import Table
-from tracker_dagster.schemas.book import CONTRACT_HEALTH, OPENINGS, POSITIONS
-from tracker_dagster.schemas.captured import COLLECTION_GAPS, MARKET_LAST
+from tracker_dagster.schemas.book import CONTRACT_HEALTH
+from tracker_dagster.schemas.captured import COLLECTION_GAPS
+from tracker_dagster.schemas.changes import PICK_CHANGES
 from tracker_dagster.schemas.decisions import (
     MODEL_COMPARES,
     PROMOTIONS,
     STRUCTURE_FEATURES,
     SUMMARY,
+    WEEKLY_PICKS,
 )
+from tracker_dagster.schemas.portfolio_risk import PORTFOLIO_RISK, PORTFOLIO_STRESS
 from tracker_dagster.schemas.reference import UNIVERSE
+from tracker_dagster.trading_calendar import previous_session
 
 
-def _shown_database(run: DayRun) -> str:
-    """The database's path from the folder that holds ``data/``, so that copies read the same."""
-    root = run.knobs.reports_dir.parent.parent
-    path = run.knobs.database
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _shown_market(run: DayRun) -> str:
-    """Whose prices these are; generated ones must never pass for real."""
-    name = run.market.name
-    return f"{name.upper()}: every price is generated" if name == SIMULATED else name
+def _not_compared(rows: ReportRows) -> str | None:
+    """Why there is no earlier decision to compare with; None where there is one."""
+    if rows.basis is None:
+        return None
+    yesterday = previous_session(rows.run.day)
+    before = rows.run.warehouse.read(
+        WEEKLY_PICKS,
+        first=yesterday,
+        last=yesterday,
+        where={"basis": rows.basis},
+        columns=["ticker"],
+    )
+    if before.height:
+        return None
+    return f"{yesterday} was not decided on basis {rows.basis}; there is nothing to compare with."
 
 
 @trading_day_asset(
@@ -57,6 +57,10 @@ def _shown_market(run: DayRun) -> str:
         "openings",
         "contract_health",
         "model_compares",
+        "pick_changes",
+        "portfolio_risk",
+        "portfolio_stress",
+        "outcomes",
     ),
     kinds=("markdown",),
     config=DecisionConfig,
@@ -65,40 +69,30 @@ def _shown_market(run: DayRun) -> str:
 def summary(run: DayRun) -> Outcome:
     """``data/reports/DATE/summary.md`` and, for the latest session, ``data/reports/summary.md``."""
     asked = requested(run)
-    seed, lane = asked.seed, asked.lane
-    picks = preferred_picks(run)
-    basis = picks["basis"][0] if picks.height else None
-    decision_at = picks["decision_at"][0] if picks.height else None
-
-    def of_day(table: Table, **where: object) -> pl.DataFrame:
-        return run.warehouse.read(table, first=run.day, last=run.day, where=where or None)
-
-    def of_decision(table: Table) -> pl.DataFrame:
-        return of_day(table, basis=basis, decision_at=decision_at) if basis else table.empty()
-
-    price_slot = decision_slot(run, MARKET_LAST)
-    health = of_day(CONTRACT_HEALTH)
-    if health.height:
-        health = health.filter(pl.col("slot") == health["slot"].max())
-    promotions = of_decision(PROMOTIONS)
+    rows = ReportRows(run)
+    picks, promotions = rows.picks, rows.of_decision(PROMOTIONS)
+    decision_at, basis = rows.decision_at, rows.basis
     markdown = render_summary(
         day=run.day,
         decision_at=decision_at,
         basis=basis,
-        seed=seed,
-        db_path=_shown_database(run),
-        market=_shown_market(run),
+        seed=asked.seed,
+        db_path=shown_database(run),
+        market=shown_market(run),
         generated_at=run.now,
-        universe=of_day(UNIVERSE),
-        prices=of_day(MARKET_LAST, slot=price_slot) if price_slot else MARKET_LAST.empty(),
-        structure=of_day(STRUCTURE_FEATURES),
+        universe=rows.of_day(UNIVERSE),
+        prices=rows.prices,
+        structure=rows.of_day(STRUCTURE_FEATURES),
         picks=picks,
         promotions=promotions,
-        health=health,
-        compares=of_decision(MODEL_COMPARES),
-        gaps=of_day(COLLECTION_GAPS),
-        open_positions=of_day(POSITIONS, status="OPEN").height
-        + of_day(OPENINGS).filter(pl.col("status") != "refused").height,
+        health=rows.of_last_slot(CONTRACT_HEALTH),
+        compares=rows.of_decision(MODEL_COMPARES),
+        gaps=rows.of_day(COLLECTION_GAPS),
+        changes=rows.of_decision(PICK_CHANGES),
+        not_compared=_not_compared(rows),
+        risk=rows.of_last_slot(PORTFOLIO_RISK),
+        stress=rows.of_last_slot(PORTFOLIO_STRESS),
+        open_positions=rows.open_positions,
     )
     paths = write_dated(run.knobs.reports_dir, run.day, markdown)
     picked = picks.filter(pl.col("status") == "picked").height
@@ -109,8 +103,8 @@ def summary(run: DayRun) -> Outcome:
             day=run.day,
             decision_at=decision_at,
             basis=basis,
-            seed=seed,
-            lane_filter=lane,
+            seed=asked.seed,
+            lane_filter=asked.lane,
             picks=picks,
             promotions=promotions,
         )

@@ -45,12 +45,18 @@ DECISIONS = (
     "pick_candidates",
     "weekly_picks",
     "positions",
+    "holdings",
+    "holding_calls",
     "promotions",
     "openings",
     "model_compares",
     "contract_health",
     "portfolio_risk",
     "portfolio_stress",
+    "pick_changes",
+    "outcomes",
+    "friday_scorecard",
+    "monday_report",
     "summary",
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -10,11 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from tracker_dagster.reports.tables import Formats, dollars, markdown_table, percent, score, strike
+from tracker_dagster.reports.book_sections import health as health_section
+from tracker_dagster.reports.book_sections import holding_calls as holding_calls_section
+from tracker_dagster.reports.book_sections import portfolio_risk as risk_section
+from tracker_dagster.reports.change_section import changes as changes_section
+from tracker_dagster.reports.columns import table
+from tracker_dagster.reports.pick_sections import buckets, premium_leaders, safest
+from tracker_dagster.reports.tables import dollars, strike
 from tracker_dagster.reports.universe_status import universe_status
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.decisions import (
-    COST_BUCKETS,
     MODEL_COMPARES,
     MODELS,
     PROMOTIONS,
@@ -22,6 +26,7 @@ from tracker_dagster.schemas.decisions import (
     WEEKLY_PICKS,
 )
 
+#: The first eight are those that this report has always had, in their order.
 SECTIONS = (
     "Header",
     "Universe Status",
@@ -31,39 +36,14 @@ SECTIONS = (
     "Promoted This Run",
     "Active Contract Health",
     "Side-by-Side Decision Changes",
+    "What Changed Since Last Session",
+    "Portfolio Risk",
+    "Calls on Your Holdings",
 )
-NO_PICKS = "No weekly picks computed yet. Run picker."
-NONE_PICKED = "No ticker has a pick; each one's reason is below."
 NO_COMPARE = "Side-by-side compare not generated yet. Run `python -m tracker_dagster.cli compare`."
 NO_PROMOTIONS = "No promotions decided yet. Run promote."
-NO_POSITIONS = "No open positions."
-NO_HEALTH = "Open positions were not checked yet. Run monitor."
 GENERATED = "- Generated (UTC): "
-
-PICK_COLUMNS = (
-    "ticker", "category", "price", "pack_100_cost", "lane", "expiry", "strike",
-    "est_weekly_prem_100", "premium_yield", "bars_1m_count", "fft_status", "fractal_status",
-    "rank_score",
-)  # fmt: skip
-CONCISE_COLUMNS = ("ticker", "price", "pack_100_cost", "strike", "expiry", "premium_yield")
 PROMOTION_ROWS = 20
-
-_FORMATS: Formats = {
-    "price": dollars,
-    "pack_100_cost": dollars,
-    "strike": strike,
-    "est_weekly_prem_100": dollars,
-    "premium_yield": percent,
-    "rank_score": score,
-    "rank_score_adjusted": score,
-    "seed": dollars,
-    "stock_price": dollars,
-    "bid": dollars,
-    "mid": dollars,
-    "ask": dollars,
-    "total_pnl": dollars,
-    "premium_captured": percent,
-}
 
 
 def render_summary(
@@ -83,6 +63,12 @@ def render_summary(
     health: pl.DataFrame | None = None,
     compares: pl.DataFrame | None = None,
     gaps: pl.DataFrame | None = None,
+    changes: pl.DataFrame | None = None,
+    not_compared: str | None = None,
+    risk: pl.DataFrame | None = None,
+    stress: pl.DataFrame | None = None,
+    holding_calls: pl.DataFrame | None = None,
+    measured: str | None = None,
     open_positions: int = 0,
     notes: Sequence[str] = (),
     rows_per_bucket: int = 10,
@@ -107,21 +93,29 @@ def render_summary(
         health: rows of contract_health of the day's latest slot.
         compares: rows of model_compares of the decision.
         gaps: rows of collection_gaps of the day.
+        changes: rows of pick_changes of the decision.
+        not_compared: why there is no earlier decision to compare with; None where there is.
+        risk: rows of portfolio_risk of the day's latest slot.
+        stress: rows of portfolio_stress of the same slot.
+        holding_calls: rows of holding_calls of the decision.
+        measured: what the walk-forward says of the models, in markdown.
         open_positions: how many positions are open, checked or not.
         notes: anything else that readers must know, one sentence each.
         rows_per_bucket: most rows of a bucket's table; ten or more.
     """
     picks = WEEKLY_PICKS.empty() if picks is None else picks
-    picked = picks.filter(pl.col("status") == "picked")
     bodies = (
         _header(day, decision_at, basis, seed, db_path, market, generated_at),
         universe_status(universe, prices, structure, picks, gaps, basis, notes),
-        _buckets(picks, picked, rows_per_bucket),
-        _safest(picked),
-        _premium_leaders(picked),
+        buckets(picks, rows_per_bucket),
+        safest(picks),
+        premium_leaders(picks),
         _promoted(PROMOTIONS.empty() if promotions is None else promotions),
-        _health(CONTRACT_HEALTH.empty() if health is None else health, open_positions),
-        _side_by_side(MODEL_COMPARES.empty() if compares is None else compares),
+        health_section(CONTRACT_HEALTH.empty() if health is None else health, open_positions),
+        _side_by_side(MODEL_COMPARES.empty() if compares is None else compares, measured),
+        changes_section(changes, not_compared),
+        risk_section(risk, stress, open_positions),
+        holding_calls_section(holding_calls),
     )
     parts = [f"# Weekly summary {day}"]
     for number, (title, body) in enumerate(zip(SECTIONS, bodies, strict=True), start=1):
@@ -191,61 +185,6 @@ def _header(
     )
 
 
-def _table(rows: pl.DataFrame, columns: Sequence[str]) -> str:
-    return markdown_table(rows, columns, _FORMATS)
-
-
-def _by_rank(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("rank_score", "ticker", descending=[True, False], nulls_last=True)
-
-
-def _buckets(picks: pl.DataFrame, picked: pl.DataFrame, most: int) -> str:
-    parts = []
-    if picked.is_empty():
-        parts.append(NONE_PICKED if len(picks) else NO_PICKS)
-    for _, label in COST_BUCKETS:
-        rows = _by_rank(picked.filter(pl.col("cost_bucket") == label))
-        shown = rows.head(most)
-        count = f"{len(rows)} picks" if len(rows) != 1 else "1 pick"
-        cut = f", best {len(shown)} shown" if len(shown) < len(rows) else ""
-        parts += [f"### {label} ({count}{cut})", _table(shown, PICK_COLUMNS)]
-    if len(picked):
-        parts.append(
-            "est_weekly_prem_100 and premium_yield are at the mid; a dash is unknown, not zero."
-        )
-    flags = [
-        ("Earnings before the expiry", "earnings_in_period", "earnings_note"),
-        ("Ex-dividend date before the expiry", "ex_dividend_in_period", "ex_dividend_note"),
-    ]
-    for title, flag, note in flags:
-        rows = picked.filter(pl.col(flag)).sort("ticker")
-        found = [f"{ticker} {when}" for ticker, when in rows.select("ticker", note).iter_rows()]
-        if found:
-            parts.append(f"{title}: {'; '.join(found)}.")
-    missing = picks.filter(pl.col("status") == "missing").sort("stage", "ticker")
-    if len(missing):
-        parts += [
-            f"### Without a pick ({len(missing)})",
-            _table(missing, ("ticker", "category", "lane", "stage", "reason")),
-        ]
-    return "\n\n".join(parts)
-
-
-def _safest(picked: pl.DataFrame) -> str:
-    rows = _by_rank(picked.filter(pl.col("lane") == "SAFE")).head(5)
-    return _table(rows, CONCISE_COLUMNS) if len(rows) else "No pick in lane SAFE."
-
-
-def _premium_leaders(picked: pl.DataFrame) -> str:
-    rows = (
-        picked.drop_nulls("premium_yield")
-        .sort("premium_yield", "ticker", descending=[True, False])
-        .head(5)
-    )
-    columns = (*CONCISE_COLUMNS, "lane")
-    return _table(rows, columns) if len(rows) else "No pick with a premium."
-
-
 def _promoted(promotions: pl.DataFrame) -> str:
     if promotions.is_empty():
         return NO_PROMOTIONS
@@ -264,43 +203,15 @@ def _promoted(promotions: pl.DataFrame) -> str:
         [
             f"Lane {lane}, top {top_n}: {counts['promote']} promoted, {counts['skip']} skipped"
             + (f" ({told})." if told else "."),
-            _table(listed, columns),
+            table(listed, columns),
         ]
     )
 
 
-def _health(health: pl.DataFrame, open_positions: int) -> str:
-    if health.is_empty():
-        return NO_HEALTH if open_positions else NO_POSITIONS
-    alerts = pl.concat_list(
-        pl.when(pl.col(name).fill_null(value=False)).then(pl.lit(name))
-        for name in ("near_strike", "deep_itm", "rapid_up")
-    ).list.drop_nulls()
-    rows = (
-        health.sort("expiry", "ticker", "strike", "position_id")
-        .rename({"quantity": "qty"})
-        .with_columns(
-            alerts=pl.when(alerts.list.len() > 0).then(alerts.list.join(", ")),
-            why=pl.col("reasons").map_elements(_joined, return_dtype=pl.String),
-        )
-    )
-    columns = (
-        "ticker", "expiry", "strike", "right", "qty", "stock_price", "bid", "mid", "ask",
-        "premium_captured", "total_pnl", "recommendation", "why", "alerts", "fft_status",
-        "fractal_status",
-    )  # fmt: skip
-    slot = health["slot"].max()
-    assert isinstance(slot, datetime)
-    return f"As of {slot:%Y-%m-%d %H:%M} UTC.\n\n" + _table(rows, columns)
-
-
-def _joined(text: str) -> str:
-    return "; ".join(json.loads(text))
-
-
-def _side_by_side(compares: pl.DataFrame) -> str:
+def _side_by_side(compares: pl.DataFrame, measured: str | None) -> str:
+    walked = [] if measured is None else ["### What the gate was worth so far", measured]
     if compares.is_empty():
-        return NO_COMPARE
+        return "\n\n".join([NO_COMPARE, *walked])
     terms = compares.row(0, named=True)
     lead = (
         f"Each model promotes from all lanes, at most {terms['top_n']}, with "
@@ -315,7 +226,7 @@ def _side_by_side(compares: pl.DataFrame) -> str:
         tickers = sorted(set(compares.filter(pl.col(column))["ticker"]))
         parts.append(f"### {title} ({len(tickers)})")
         parts.append(_side_by_side_table(compares, tickers) if tickers else "None.")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *walked])
 
 
 def _model_line(rows: pl.DataFrame, model: str) -> str:
@@ -331,7 +242,7 @@ def _side_by_side_table(compares: pl.DataFrame, tickers: Sequence[str]) -> str:
         rows = {row["ticker"]: row for row in compares.filter(pl.col("model") == model).to_dicts()}
         cells[model] = [_cell(rows.get(ticker)) for ticker in tickers]
     frame = pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String))
-    return _table(frame, tuple(cells))
+    return table(frame, tuple(cells))
 
 
 def _cell(row: dict[str, Any] | None) -> str | None:

@@ -17,6 +17,12 @@ def dollars(value: float) -> str:
     return f"{value:,.2f}"
 
 
+def signed_dollars(value: float) -> str:
+    """``1234.5`` as ``+1,234.50``; what rounds to nothing has no sign."""
+    text = f"{value:+,.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
+
+
 def percent(value: float) -> str:
     """``0.0123`` as ``1.23 %``."""
     return f"{value * 100:.2f} %"

@@ -36,9 +36,12 @@ contract_health: corporate_actions market_last openings option_chain option_gree
     stock_day_aggs structure_features
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
+friday_scorecard: model_scores outcomes premium_estimate_scores weekly_picks
 gamma_by_expiry: option_greeks
 gamma_by_strike: option_greeks
 gamma_exposure: option_chain option_greeks
+holding_calls: holdings pick_candidates weekly_picks
+holdings: corporate_actions ledger positions
 implied_forwards: corporate_actions market_last option_chain treasury_yields universe
 index_bars: massive_flat_files massive_rest_api
 iv_percentile: earnings_calendar iv_term_structure universe
@@ -51,6 +54,8 @@ massive_rest_api:
 model_compares: ledger model_scores pick_candidates positions weekly_picks
 model_outcomes: bars_1m corporate_actions option_bars_1m pick_candidates stock_day_aggs weekly_picks
 model_scores: model_outcomes
+monday_report: contract_health friday_scorecard market_last openings positions promotions
+    structure_features suitability universe weekly_picks
 openings: ledger promotions weekly_picks
 option_bars_1m: ledger market_last massive_rest_api openings option_chain option_day_aggs
     pick_candidates positions promotions stock_day_aggs weekly_picks
@@ -59,8 +64,10 @@ option_contracts: massive_rest_api universe
 option_day_aggs: massive_flat_files
 option_greeks: corporate_actions implied_forwards index_bars market_last option_chain
     option_day_aggs stock_day_aggs treasury_yields
+outcomes: corporate_actions index_bars ledger market_last positions stock_day_aggs weekly_picks
 pick_candidates: corporate_actions market_last option_chain option_day_aggs option_greeks
     stock_day_aggs suitability universe
+pick_changes: pick_candidates promotions weekly_picks
 portfolio_risk: corporate_actions ledger market_last openings option_greeks positions
     stock_day_aggs universe
 portfolio_stress: corporate_actions ledger market_last openings option_greeks positions
@@ -73,8 +80,8 @@ realized_volatility: bars_1m corporate_actions stock_day_aggs universe
 stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
 suitability: corporate_actions stock_day_aggs treasury_yields universe
-summary: contract_health market_last model_compares openings positions promotions
-    structure_features universe weekly_picks
+summary: contract_health market_last model_compares openings outcomes pick_changes portfolio_risk
+    portfolio_stress positions promotions structure_features universe weekly_picks
 treasury_yields: massive_rest_api
 universe: ledger
 vendor_greeks: massive_rest_api option_greeks universe
