@@ -35,7 +35,7 @@ def strike_quality(
         calls: ``symbol``, ``ticker``.
         traded: rows of option_day_aggs of past sessions; None or none known where no file is.
         decision: files known by it and of sessions before its day count, the last five of them.
-        weights: of the parts; equal parts of presence and volume weigh most by default.
+        weights: of the parts.
     """
     weights = weights or StrikeQualityWeights()
     bars = _published(traded, decision)
@@ -45,12 +45,16 @@ def strike_quality(
             strike_quality=pl.lit(None, dtype=pl.Float64),
             strike_quality_reason=pl.lit("no option bars were published by the decision"),
         )
-    per_call = bars.group_by("symbol").agg(
-        _sessions=pl.len(),
-        _volume=pl.col("volume").sum() / sessions,
-        _trades=pl.col("transactions").sum() / sessions,
-        _no_trades=pl.col("transactions").null_count() > 0,
-        _range=((pl.col("high") - pl.col("low")) / pl.col("close")).mean(),
+    per_call = (
+        bars.filter(pl.col("volume") > 0)
+        .group_by("symbol")
+        .agg(
+            _sessions=pl.len(),
+            _volume=pl.col("volume").sum() / sessions,
+            _trades=pl.col("transactions").sum() / sessions,
+            _no_trades=pl.col("transactions").null_count() > 0,
+            _range=((pl.col("high") - pl.col("low")) / pl.col("close")).mean(),
+        )
     )
     rows = calls.join(per_call, on="symbol", how="left", maintain_order="left")
     medians = [pl.col(name).median().over("ticker") for name in ("_volume", "_trades")]
@@ -94,7 +98,7 @@ def _published(traded: pl.DataFrame | None, decision: Decision) -> pl.DataFrame:
     )
     last = rows["trade_date"].unique().sort().tail(SESSIONS)
     return (
-        rows.filter(pl.col("trade_date").is_in(last.implode()) & (pl.col("volume") > 0))
+        rows.filter(pl.col("trade_date").is_in(last.implode()))
         .unique(["trade_date", "symbol"], keep="first", maintain_order=True)
         .select(columns)
     )
