@@ -7,6 +7,7 @@ from tracker_dagster.assets.decisions import DecisionConfig, requested
 from tracker_dagster.assets.report_rows import ReportRows, shown_database, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
+from tracker_dagster.reports.model_compare import model_scores_text
 from tracker_dagster.reports.summary import (
     render_summary,
     summary_row,
@@ -22,6 +23,7 @@ from tracker_dagster.schemas.decisions import (
     SUMMARY,
     WEEKLY_PICKS,
 )
+from tracker_dagster.schemas.holdings import HOLDING_CALLS
 from tracker_dagster.schemas.portfolio_risk import PORTFOLIO_RISK, PORTFOLIO_STRESS
 from tracker_dagster.schemas.reference import UNIVERSE
 from tracker_dagster.trading_calendar import previous_session
@@ -60,6 +62,8 @@ def _not_compared(rows: ReportRows) -> str | None:
         "pick_changes",
         "portfolio_risk",
         "portfolio_stress",
+        "holding_calls",
+        "model_scores",
         "outcomes",
     ),
     kinds=("markdown",),
@@ -92,6 +96,8 @@ def summary(run: DayRun) -> Outcome:
         not_compared=_not_compared(rows),
         risk=rows.of_last_slot(PORTFOLIO_RISK),
         stress=rows.of_last_slot(PORTFOLIO_STRESS),
+        holding_calls=rows.of_day(HOLDING_CALLS),
+        measured=model_scores_text(rows.model_scores),
         open_positions=rows.open_positions,
     )
     paths = write_dated(run.knobs.reports_dir, run.day, markdown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
 
 import polars as pl
@@ -17,7 +17,10 @@ from tracker_dagster.schemas.book import OPENINGS, POSITIONS
 from tracker_dagster.schemas.captured import MARKET_LAST
 from tracker_dagster.schemas.models import MODEL_SCORES
 from tracker_dagster.schemas.outcomes import OUTCOMES
-from tracker_dagster.trading_calendar import first_session
+from tracker_dagster.trading_calendar import first_session, previous_session
+
+#: Sessions back in which the walk-forward's last scores are looked for.
+SCORES_SESSIONS = 15
 
 
 def shown_database(run: DayRun) -> str:
@@ -87,12 +90,12 @@ class ReportRows:
         """Outcomes of all sessions so far."""
         return self.run.warehouse.read(OUTCOMES, first=first_session(), last=self.run.day)
 
-    def last_known(self, table: Table, since: date, moment: datetime) -> pl.DataFrame:
-        """Rows of the latest session since ``since`` that has any known at ``moment``."""
-        rows = self.run.warehouse.read(table, as_of=moment, first=since, last=self.run.day)
-        return rows.filter(pl.col("trade_date") == pl.col("trade_date").max())
-
-    def model_scores(self, since: date) -> pl.DataFrame:
-        """The walk-forward's last scores that were known at the decision."""
-        moment = self.decision_at or self.run.now
-        return self.last_known(MODEL_SCORES, since, moment)
+    @cached_property
+    def model_scores(self) -> pl.DataFrame:
+        """Scores of the models of the last weeks that were known at the decision."""
+        return self.run.warehouse.read(
+            MODEL_SCORES,
+            as_of=self.decision_at or self.run.now,
+            first=previous_session(self.run.day, SCORES_SESSIONS),
+            last=self.run.day,
+        )

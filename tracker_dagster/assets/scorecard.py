@@ -9,6 +9,7 @@ from tracker_dagster.assets.report_rows import ReportRows, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.endings import ended_positions
 from tracker_dagster.reports.documents import write_dated
+from tracker_dagster.reports.model_compare import model_scores_text
 from tracker_dagster.reports.scorecard import render_scorecard
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST
@@ -116,6 +117,7 @@ def friday_scorecard(run: DayRun) -> Outcome:
             first=week_before,
             last=run.day,
         ),
+        measured=model_scores_text(rows.model_scores),
     )
     paths = write_dated(run.knobs.reports_dir, run.day, markdown, "scorecard.md")
     return Outcome(

@@ -146,8 +146,9 @@ def _shock(row: dict[str, Any]) -> str | None:
 
 #: What is shown of holding_calls, as far as the rows have it.
 _HOLDING_COLUMNS = (
-    "account", "ticker", "free", "average_basis", "price", "contracts", "symbol", "expiry",
-    "strike", "premium_100", "yield_on_price", "yield_on_basis", "reason",
+    "account", "ticker", "free", "average_basis", "price", "contracts", "expiry", "strike",
+    "premium", "premium_total", "yield_on_price", "yield_on_basis", "called_return_on_basis",
+    "assignment_probability", "reason",
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ FORMATS: Formats = {
     **dict.fromkeys(
         ("price", "pack_100_cost", "est_weekly_prem_100", "seed", "stock_price", "bid", "mid",
          "ask", "break_even", "premium_100", "capital", "stock_value", "cash_secured", "cost",
-         "average_basis"),
+         "average_basis", "premium", "premium_total"),
         dollars,
     ),
     **dict.fromkeys(
@@ -39,7 +39,7 @@ FORMATS: Formats = {
     **dict.fromkeys(
         ("premium_yield", "premium_captured", "annualised_yield", "static_return",
          "if_called_return", "downside_protection", "pnl_share", "otm_pct", "yield_on_price",
-         "yield_on_basis"),
+         "yield_on_basis", "called_return_on_basis"),
         percent,
     ),
     **dict.fromkeys(

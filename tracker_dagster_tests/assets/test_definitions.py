@@ -80,8 +80,9 @@ realized_volatility: bars_1m corporate_actions stock_day_aggs universe
 stock_day_aggs: massive_flat_files massive_rest_api universe
 structure_features: bars_1m universe
 suitability: corporate_actions stock_day_aggs treasury_yields universe
-summary: contract_health market_last model_compares openings outcomes pick_changes portfolio_risk
-    portfolio_stress positions promotions structure_features universe weekly_picks
+summary: contract_health holding_calls market_last model_compares model_scores openings outcomes
+    pick_changes portfolio_risk portfolio_stress positions promotions structure_features universe
+    weekly_picks
 treasury_yields: massive_rest_api
 universe: ledger
 vendor_greeks: massive_rest_api option_greeks universe
