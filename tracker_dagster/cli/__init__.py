@@ -18,10 +18,12 @@ from tracker_dagster.cli import day
 from tracker_dagster.cli import steps
 from tracker_dagster.cli import universe
 from tracker_dagster.cli import ledger
+from tracker_dagster.cli import holdings
+from tracker_dagster.cli import explain
 from tracker_dagster.cli import look
 # isort: on
 
-__all__ = ["app", "day", "ledger", "look", "main", "start", "steps", "universe"]
+__all__ = ["app", "day", "explain", "holdings", "ledger", "look", "main", "start", "steps", "universe"]
 
 
 def _interrupt(*_: object) -> None:

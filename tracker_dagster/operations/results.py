@@ -37,10 +37,21 @@ def _percent(value: float) -> str:
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(
         ("price", "pack_100_cost", "strike", "premium_100", "est_weekly_prem_100", "cash_after",
-         "stock_price", "bid", "ask", "mid", "total_pnl", "spot", "put_wall", "flip", "call_wall"),
+         "stock_price", "bid", "ask", "mid", "total_pnl", "last_price", "spot", "put_wall", "flip",
+         "call_wall", "open_price", "stock_basis", "average_basis", "lot_basis", "close_price",
+         "realised_pnl", "premium", "premium_total", "premiums", "stock_result", "total",
+         "break_even"),
         _dollars,
     ),
-    **dict.fromkeys(("premium_yield", "premium_captured"), _percent),
+    **dict.fromkeys(
+        ("premium_yield", "premium_captured", "otm_pct", "annualised_yield", "spread_pct",
+         "yield_on_price", "yield_on_basis"),
+        _percent,
+    ),
+    **dict.fromkeys(("shares", "covered", "free"), lambda value: f"{value:,g}"),
+    "yield_per_day": lambda value: f"{value:.3%}",
+    **dict.fromkeys(("delta", "sharpe", "suitability", "beta"), lambda value: f"{value:.2f}"),
+    **dict.fromkeys(("stored", "recomputed", "difference"), lambda value: f"{value:.6g}"),
     **dict.fromkeys(("iv_30d", "rv_20d", "change_5d", "skew_25d"), lambda value: f"{value:.1%}"),
     **dict.fromkeys(("iv_rank", "iv_percentile"), lambda value: f"{value:.0%}"),
     **dict.fromkeys(("iv/rv", "net_gamma_m"), lambda value: f"{value:,.2f}"),
