@@ -20,10 +20,23 @@ from tracker_dagster.cli import universe
 from tracker_dagster.cli import ledger
 from tracker_dagster.cli import holdings
 from tracker_dagster.cli import explain
+from tracker_dagster.cli import risk
 from tracker_dagster.cli import look
 # isort: on
 
-__all__ = ["app", "day", "explain", "holdings", "ledger", "look", "main", "start", "steps", "universe"]
+__all__ = [
+    "app",
+    "day",
+    "explain",
+    "holdings",
+    "ledger",
+    "look",
+    "main",
+    "risk",
+    "start",
+    "steps",
+    "universe",
+]
 
 
 def _interrupt(*_: object) -> None:
