@@ -180,6 +180,7 @@ class Knobs:
     lane: str
     top_n: int
     compare_top_n: int
+    compare_penalty: float
     holdings_strike_floor: bool
     benchmarks: tuple[str, ...]
     earnings_csv: Path | None
@@ -199,6 +200,7 @@ class Knobs:
             lane=settings.lane,
             top_n=settings.top_n,
             compare_top_n=settings.compare_top_n,
+            compare_penalty=settings.compare_penalty,
             holdings_strike_floor=settings.holdings_strike_floor,
             benchmarks=settings.benchmarks,
             earnings_csv=settings.earnings_csv,

@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         default=False,
         description="write calls on shares held at their average basis or above only",
     )
+    compare_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.2,
+        description="what the weighted model takes off a rank score for each unstable gate",
+    )
     benchmarks: tuple[str, ...] = Field(
         default=("SPY",), description="tickers that are always fetched beside the universe"
     )

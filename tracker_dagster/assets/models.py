@@ -18,6 +18,7 @@ from tracker_dagster.schemas.models import MODEL_OUTCOMES, MODEL_SCORES
 from tracker_dagster.schemas.option_bars import OPTION_BARS_1M
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, REFERENCE_COLLECTIONS
 from tracker_dagster.strategy.comparison import compare_models
+from tracker_dagster.strategy.settings import CompareSettings
 from tracker_dagster.strategy.walk_forward import decisions_of_week
 from tracker_dagster.strategy.walk_forward import model_outcomes as outcomes_of_week
 from tracker_dagster.strategy.walk_forward import model_scores as scores_so_far
@@ -41,7 +42,8 @@ def model_compares(run: DayRun) -> Outcome:
 
     def compare(picks: pl.DataFrame, held: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
         candidates = _of_picks(run, PICK_CANDIDATES, picks)
-        return compare_models(picks, candidates, held, seed, top_n, universe=members)
+        settings = compare_settings(run)
+        return compare_models(picks, candidates, held, seed, top_n, settings, universe=members)
 
     outcome, frame = decided(run, MODEL_COMPARES, compare)
     paths = []
@@ -56,6 +58,11 @@ def model_compares(run: DayRun) -> Outcome:
         strikes_changed=int(frame["strike_changed"].sum()),
         paths=[str(path) for path in paths],
     )
+
+
+def compare_settings(run: DayRun) -> CompareSettings:
+    """How the models differ, as the user has it."""
+    return CompareSettings(penalty=run.knobs.compare_penalty)
 
 
 def _of_picks(run: DayRun, table: Table, picks: pl.DataFrame) -> pl.DataFrame:
@@ -130,6 +137,7 @@ def _outcomes(run: DayRun) -> pl.DataFrame:
         closes=read(STOCK_DAY_AGGS, run.day, run.day, {"ticker": tickers}),
         corporate_actions=read(CORPORATE_ACTIONS, since, run.day, {"ticker": tickers}),
         collections=run.warehouse.read(REFERENCE_COLLECTIONS, first=since, last=run.day),
+        compare=compare_settings(run),
     )
 
 

@@ -23,6 +23,7 @@ from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.strategy.chosen_contracts import at_the_money, chosen_contracts
 from tracker_dagster.strategy.comparison import model_choices, unstable_gates
+from tracker_dagster.strategy.settings import CompareSettings
 from tracker_dagster.trading_calendar import session_on, weekly_expiry
 from tracker_dagster.warehouse import Unit, Write
 
@@ -41,7 +42,8 @@ def _sold_by_models(run: DayRun) -> pl.DataFrame:
     candidates = run.warehouse.read(
         PICK_CANDIDATES, first=run.day, last=run.day, where={"ticker": unstable}
     )
-    choices = model_choices(picks, candidates)
+    settings = CompareSettings(penalty=run.knobs.compare_penalty)
+    choices = model_choices(picks, candidates, settings)
     return choices.filter(~pl.col("symbol").is_in(picks["symbol"].implode())).select("symbol")
 
 

@@ -187,6 +187,8 @@ class SimulatedWeeks:
             chain = self.tapes.chains.listings.chain(ticker, session)
             chain = chain.take(chain.is_call & (chain.expiry == expiry.toordinal()))
             traded = bars(self.tapes.print_tape(chain, session))
+            if not traded.row.size:
+                continue
             frames.append(
                 pl.DataFrame(
                     {
@@ -214,6 +216,8 @@ class SimulatedWeeks:
             if row is None:
                 continue
             traded = bars(self.tapes.print_tape(chain.take(slice(row, row + 1)), day), True)
+            if not traded.row.size:
+                continue
             frames.append(
                 pl.DataFrame(
                     {"start": traded.start, "open": traded.open, "close": traded.close}
