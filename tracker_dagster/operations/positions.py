@@ -1,23 +1,26 @@
-"""Paper positions by hand: opened on what was decided, closed, and listed while open."""
+"""Positions by hand: opened on what was decided, and listed while open."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from tracker_dagster.instruments import parse_option_symbol
-from tracker_dagster.ledger.book import has_stock_leg
+from tracker_dagster.ledger.events import PAPER
 from tracker_dagster.ledger.folds import positions_as_of
-from tracker_dagster.ledger.position_commands import Recorded, close_position, open_position
+from tracker_dagster.ledger.holdings import lots_as_of
+from tracker_dagster.ledger.position_commands import HELD, Recorded, open_position
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.results import decision
 from tracker_dagster.schemas.captured import MARKET_LAST, OPTION_CHAIN
 from tracker_dagster.schemas.decisions import PROMOTIONS
 from tracker_dagster.schemas.system import LEDGER
-from tracker_dagster.trading_calendar import current_session, decision_time
+from tracker_dagster.strategy.holdings import cash_for_puts
+from tracker_dagster.strategy.promotions import committed_cash
+from tracker_dagster.trading_calendar import decision_time
 from tracker_dagster.warehouse import Warehouse
 
 
@@ -29,7 +32,12 @@ class Order:
         symbol: OPRA ticker, or the ticker of a stock whose call was promoted on the day.
         quantity: contracts, negative when sold.
         price: premium, dollars per share.
-        stock_basis: cost of the shares held against it, dollars per share.
+        stock_basis: cost of the shares bought with it, dollars per share.
+        account: book it belongs to.
+        held: a call of the paper book on shares that it holds; other accounts write no others.
+        floor_at_basis: refuse a strike below the average basis of the shares held.
+        cash: dollars of the account that may secure puts; those that open ones tie up come off.
+        add: whether a contract that is open already, on another decision, is added to.
     """
 
     symbol: str
@@ -37,6 +45,10 @@ class Order:
     price: float | None
     stock_basis: float | None
     account: str
+    held: bool = False
+    floor_at_basis: bool = False
+    cash: float | None = None
+    add: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,11 +75,17 @@ def open_order(
         actor: who records it.
 
     Raises:
-        UsageError: not a contract, or no price is known and none was given.
+        UsageError: not a contract, open already on another decision, no price or no cash is known
+            and none was given.
+        LedgerError: see `open_position`.
     """
     promoted = decision(warehouse, PROMOTIONS, day).filter(pl.col("decision") == "promote")
     symbol, decided_at = _contract(promoted, order.symbol, day)
     parsed = parse_option_symbol(symbol)
+    ever = positions_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
+    held = ever.filter((pl.col("status") == "OPEN") & (pl.col("account") == order.account))
+    if not order.add:
+        _require_new(held, order, symbol, decided_at)
     chain = warehouse.read(OPTION_CHAIN, first=day, last=day, where={"symbol": symbol})
     quotes = chain.filter(pl.col("slot") <= decided_at).sort("slot").tail(1)
     quote: dict[str, Any] = quotes.row(0, named=True) if quotes.height else {}
@@ -78,11 +96,15 @@ def open_order(
         if price is None:
             raise UsageError(f"no {side} of {symbol} was captured on {day}: give --price")
     basis = order.stock_basis
-    if basis is None and order.quantity < 0 and parsed.right == "C":
-        basis = _stock_price(warehouse, parsed.underlying, day, decided_at)
+    sells_call = order.quantity < 0 and parsed.right == "C"
+    if basis is None and sells_call and order.account == PAPER and not order.held:
+        basis = captured_price(warehouse, parsed.underlying, day, decided_at)
         if basis is None:
             raise UsageError(f"no price of {parsed.underlying} on {day}: give --stock-basis")
-    filled = Order(symbol, order.quantity, price, basis, order.account)
+    cash = None
+    if order.quantity < 0 and parsed.right == "P":
+        cash = _free_cash(warehouse, order, held)
+    filled = replace(order, symbol=symbol, price=price, stock_basis=basis)
     shares = quote.get("shares_per_contract")
     recorded = open_position(
         warehouse,
@@ -96,107 +118,45 @@ def open_order(
         account=order.account,
         shares=100.0 if shares is None else shares,
         stock_basis=basis,
+        stock_source=HELD if order.held else None,
+        floor_at_basis=order.floor_at_basis,
+        cash=cash,
         effective_at=decided_at + timedelta(microseconds=1) if as_of else None,
     )
     return Opened(filled, recorded)
 
 
-@dataclass(frozen=True)
-class Closed:
-    """What was ended: the position as it was, its price and that of its shares, and the result."""
+def _require_new(held: pl.DataFrame, order: Order, symbol: str, decided_at: datetime) -> None:
+    """A contract that is open already is ended, rolled or knowingly added to, not met by chance."""
+    others = held.filter((pl.col("symbol") == symbol) & (pl.col("decision_at") != decided_at))
+    if others.height:
+        row = others.row(0, named=True)
+        raise UsageError(
+            f"{symbol} is open already in {order.account}, {row['quantity']:+d} since "
+            f"{row['opened_at']:%F} ({row['position_id'][:12]}): `tracker close` ends it, --add "
+            "adds to it"
+        )
 
-    position_id: str
-    symbol: str
-    quantity: int
-    price: float
-    stock_price: float | None
-    realised_pnl: float | None
+
+def _free_cash(warehouse: Warehouse, order: Order, held: pl.DataFrame) -> float:
+    """Dollars that may secure one more put."""
+    if order.cash is None:
+        raise UsageError(
+            f"a put that is sold is secured by cash: give --cash, what {order.account} has"
+        )
+    if order.account != PAPER:
+        return order.cash - cash_for_puts(held)
+    # All that the paper book owns was bought from its one sum of cash.
+    of_its_own = held.filter(pl.col("stock_source").fill_null("") != HELD)
+    lots = lots_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
+    mine = lots.filter(pl.col("account") == PAPER)
+    return order.cash - committed_cash(of_its_own) - float((mine["shares"] * mine["basis"]).sum())
 
 
 def open_positions(warehouse: Warehouse) -> pl.DataFrame:
     """Every position that nothing has ended yet, as folded from the ledger, oldest first."""
     ever = positions_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
     return ever.filter(pl.col("status") == "OPEN").sort("opened_at", "symbol", "account")
-
-
-def close_order(
-    warehouse: Warehouse,
-    position_id: str,
-    price: float,
-    now: datetime,
-    *,
-    actor: str,
-    stock_price: float | None = None,
-    fees: float = 0.0,
-    at: datetime | None = None,
-) -> Closed:
-    """Record that an open position was ended, both legs of a covered call.
-
-    Args:
-        warehouse: where the ledger is.
-        position_id: the position, or the beginning of its identity if no other begins so.
-        price: premium a share, in dollars.
-        now: when it is recorded.
-        actor: who records it.
-        stock_price: what each share of a covered call was sold for; the last captured price of
-            the session when None.
-        fees: dollars.
-        at: when it was closed; ``now`` when None.
-
-    Raises:
-        UsageError: no such open position, or several; a time to come, or before it was opened;
-            no price of the stock.
-    """
-    if at is not None and at > now:
-        raise UsageError(f"{at.astimezone(UTC):%F %R} UTC is still to come")
-    wanted = position_id.strip().lower()
-    held = open_positions(warehouse)
-    found = held.filter(pl.col("position_id").str.starts_with(wanted)) if wanted else held.clear()
-    if found.height != 1:
-        ids = ", ".join(
-            f"{row[0][:12]} {row[1]}" for row in _names(found if found.height else held)
-        )
-        what = "several open positions begin" if found.height else "no open position begins"
-        raise UsageError(f"{what} with {position_id!r} (open: {ids or 'none'})")
-    position = found.row(0, named=True)
-    if at is not None and at < position["opened_at"]:
-        raise UsageError(f"{position['symbol']} was not open before {position['opened_at']:%F %T}")
-    covered = has_stock_leg(position)
-    if stock_price is not None and not covered:
-        raise UsageError(
-            f"no shares are held against {position['symbol']}: leave out --stock-price"
-        )
-    if covered and stock_price is None:
-        moment = (at or now).astimezone(UTC)
-        day = current_session(moment)
-        stock_price = _stock_price(warehouse, position["ticker"], day, moment)
-        if stock_price is None:
-            raise UsageError(f"no price of {position['ticker']} on {day}: give --stock-price")
-    close_position(
-        warehouse,
-        position["position_id"],
-        price=price,
-        stock_sold_at=stock_price,
-        fees=fees,
-        now=now,
-        actor=actor,
-        effective_at=at,
-    )
-    ended = positions_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC)).row(
-        by_predicate=pl.col("position_id") == position["position_id"], named=True
-    )
-    return Closed(
-        position["position_id"],
-        position["symbol"],
-        position["quantity"],
-        price,
-        stock_price,
-        ended["realised_pnl"],
-    )
-
-
-def _names(positions: pl.DataFrame) -> list[tuple[str, str]]:
-    return list(positions.select("position_id", "symbol").iter_rows())
 
 
 def _contract(promoted: pl.DataFrame, asked: str, day: date) -> tuple[str, datetime]:
@@ -216,7 +176,8 @@ def _contract(promoted: pl.DataFrame, asked: str, day: date) -> tuple[str, datet
     return symbol, decision_time(day)
 
 
-def _stock_price(warehouse: Warehouse, ticker: str, day: date, at: datetime) -> float | None:
+def captured_price(warehouse: Warehouse, ticker: str, day: date, at: datetime) -> float | None:
+    """The last price of the stock that was captured on ``day`` by ``at``, dollars a share."""
     rows = warehouse.read(MARKET_LAST, first=day, last=day, where={"ticker": ticker})
     known = rows.filter((pl.col("slot") <= at) & pl.col("price").is_not_null()).sort("slot")
     return known["price"][-1] if known.height else None

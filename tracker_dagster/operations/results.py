@@ -11,13 +11,20 @@ from typing import Any
 
 import polars as pl
 from rich.console import RenderableType
+from rich.markdown import Markdown
 from rich.table import Table as RichTable
 
+from tracker_dagster.assets.report_rows import SCORES_SESSIONS
+from tracker_dagster.reports.model_compare import model_scores_text
 from tracker_dagster.reports.summary import SECTIONS
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
 from tracker_dagster.schemas.decisions import MODEL_COMPARES, PROMOTIONS, WEEKLY_PICKS
+from tracker_dagster.schemas.models import MODEL_SCORES
+from tracker_dagster.schemas.outcomes import FRIDAY_SCORECARD
+from tracker_dagster.schemas.suitability import SUITABILITY
+from tracker_dagster.trading_calendar import previous_session
 from tracker_dagster.warehouse import Warehouse
 
 NOTHING = "[dim]–[/]"
@@ -52,6 +59,17 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
     "yield_per_day": lambda value: f"{value:.3%}",
     **dict.fromkeys(("delta", "sharpe", "suitability", "beta"), lambda value: f"{value:.2f}"),
     **dict.fromkeys(("stored", "recomputed", "difference"), lambda value: f"{value:.6g}"),
+    **dict.fromkeys(
+        ("annual_volatility", "max_drawdown", "hit_rate", "hit_low", "hit_high"),
+        lambda value: f"{value:.1%}",
+    ),
+    **dict.fromkeys(("tail_width", "return_entropy", "coherence", "rank_drift"),
+                    lambda value: f"{value:.3f}"),
+    **dict.fromkeys(
+        ("last_close", "expected_move_5d", "estimate_100", "position_result", "buy_hold_pnl",
+         "versus_hold", "prediction_error"),
+        _dollars,
+    ),
     **dict.fromkeys(("iv_30d", "rv_20d", "change_5d", "skew_25d"), lambda value: f"{value:.1%}"),
     **dict.fromkeys(("iv_rank", "iv_percentile"), lambda value: f"{value:.0%}"),
     **dict.fromkeys(("iv/rv", "net_gamma_m"), lambda value: f"{value:,.2f}"),
@@ -116,6 +134,28 @@ def picks(warehouse: Warehouse, day: date, most: int = 15) -> list[RenderableTyp
         why = missing.sort("stage", "ticker")
         shown.append(as_table(why, ("ticker", "stage", "reason"), title))
     return shown
+
+
+def suitability(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """What every ticker's closes say of it, the most suitable first, and who lacks what."""
+    rows = warehouse.read(SUITABILITY, first=day, last=day)
+    if rows.is_empty():
+        return [f"Nobody was in the universe on {day}."]
+    columns = (
+        "ticker", "category", "lane", "last_close", "annual_volatility", "sharpe", "max_drawdown",
+        "tail_width", "return_entropy", "beta", "expected_move_5d", "coherence", "suitability",
+        "estimate_100",
+    )  # fmt: skip
+    shown = rows.rename({"premium_estimate_100": "estimate_100"}).sort(
+        "suitability", "ticker", descending=[True, False], nulls_last=True
+    )
+    parts: list[RenderableType] = [
+        as_table(shown, columns, f"Suitability on {day}"),
+        "estimate_100 is an estimate of one call at the realised volatility, not a quote.",
+    ]
+    if reasons := sorted(set(rows["stats_reason"].drop_nulls())):
+        parts.append(f"Without all statistics: {'; '.join(reasons)}")
+    return parts
 
 
 def promotions(warehouse: Warehouse, day: date, most: int = 60) -> list[RenderableType]:
@@ -207,7 +247,25 @@ def comparison(warehouse: Warehouse, day: date) -> list[RenderableType]:
         shown.append(as_table(changed.sort("ticker", "model"), what, "Changed decisions"))
     else:
         shown.append("No decision and no strike changes between the models.")
-    return shown
+    known = warehouse.read(
+        MODEL_SCORES,
+        as_of=rows["decision_at"][0],
+        first=previous_session(day, SCORES_SESSIONS),
+        last=day,
+    )
+    return [*shown, Markdown(model_scores_text(known))]
+
+
+def scores(warehouse: Warehouse, day: date) -> list[RenderableType]:
+    """The scorecard's figures: hit rate with its interval, results against holding the shares."""
+    rows = warehouse.read(FRIDAY_SCORECARD, first=day, last=day)
+    if rows.is_empty():
+        return [f"No position has ended by {day}."]
+    columns = (
+        "account", "period", "ended", "scored", "hits", "hit_rate", "hit_low", "hit_high",
+        "position_result", "buy_hold_pnl", "versus_hold", "prediction_error", "rank_drift",
+    )  # fmt: skip
+    return [as_table(rows, columns, f"Scorecard of {day}")]
 
 
 def gaps(warehouse: Warehouse, day: date) -> list[RenderableType]:
@@ -219,9 +277,9 @@ def gaps(warehouse: Warehouse, day: date) -> list[RenderableType]:
     return [as_table(rows.head(10), columns, f"Gaps on {day}: {rows.height}")]
 
 
-def summary_path(reports_dir: Path) -> str:
-    """The latest summary's path, relative to the current folder where it lies below it."""
-    path = (reports_dir / SUMMARY_FILE).resolve()
+def document_path(reports_dir: Path, name: str) -> str:
+    """The latest document of a name, relative to the current folder where it lies below it."""
+    path = (reports_dir / name).resolve()
     here = Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
