@@ -18,7 +18,7 @@ from tracker_dagster.schemas.reference import CORPORATE_ACTIONS, REFERENCE_COLLE
 from tracker_dagster.sources.errors import NotEntitledError, NotFoundError
 from tracker_dagster.sources.year_end_yields import year_end_yields
 from tracker_dagster.strategy.events import ALL_DIVIDENDS, DIVIDENDS, SPLITS
-from tracker_dagster.strategy.known import Calendar, calendar_at
+from tracker_dagster.strategy.known import Calendar, calendar_at, known_at
 from tracker_dagster.trading_calendar import EASTERN
 from tracker_dagster.warehouse import Unit, Warehouse, Write
 
@@ -149,6 +149,16 @@ class ActionCalendars:
         actions = pl.concat([dividends.rows, splits.rows])
         sources = dividend_sources(underlyings, actions, moment, collected)
         return dividends_ahead(actions, moment), sources
+
+    def has_splits(self, day: date, moment: datetime) -> bool:
+        """Whether the splits executed by ``day`` were asked for, of those followed on it.
+
+        They come in one answer with the dividends of those followed.
+        """
+        asked = self.collections.filter(
+            (pl.col("trade_date") == day) & (pl.col("subject") == DIVIDENDS)
+        )
+        return not known_at(asked, moment, day).is_empty()
 
     def _at(self, day: date, moment: datetime, part: str, action: str) -> Calendar:
         """One kind of corporate actions, with whether it was known as a whole."""

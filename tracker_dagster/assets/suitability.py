@@ -91,6 +91,7 @@ def suitability(runs: Sequence[DayRun]) -> list[Outcome]:
             curve_of(known_at(yields.filter(trade_date=run.day), known_by, run.day)),
             *calendars.dividends(run.day, known_by, whole["ticker"].to_list(), followed),
             settings,
+            followed() if calendars.has_splits(run.day, known_by) else [],
         )
 
     frames = [rows_of(run) for run in runs]

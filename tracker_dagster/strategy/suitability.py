@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
+from math import log
 
 import polars as pl
 
@@ -10,6 +12,7 @@ from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.rates import Curve
 from tracker_dagster.analytics.returns import (
     MINIMUM_COMMON_RETURNS,
+    STATISTICS,
     adjust_for_splits,
     betas,
     return_statistics,
@@ -25,6 +28,10 @@ SHARPE_GATE = 0.5
 TAIL_GATE = 0.08
 #: What betas are told against.
 BETA_MARKET = "SPY"
+#: Log return from which a day's move may be a split of four new shares for three or more.
+SPLIT_SIZED = log(4 / 3)
+#: Statistics that a split does not change.
+_NOT_RETURNS = ("closes_count", "last_close", "last_session", "stats_reason")
 
 
 def suitability_rows(
@@ -37,6 +44,7 @@ def suitability_rows(
     dividends: pl.DataFrame,
     dividend_sources: pl.DataFrame,
     settings: PickSettings | None = None,
+    splits_known: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Rows of suitability: one a member of the universe, enabled or not.
 
@@ -47,7 +55,8 @@ def suitability_rows(
 
     * fewer than 20 closes give null and a reason, not zeros that look like a calm ticker;
     * one look-back of 252 closes, where commands differed between 60 and 365 calendar days;
-    * closes are in the shares of ``day``, so a split is no crash;
+    * closes are in the shares of ``day``, so a split is no crash; where splits were not asked
+      for, a move of a split's size leaves no statistics, since nobody can tell which it was;
     * the entropy is that of shares of the sample over its largest value, 0 to 1: a density was
       summed before, which gave -35 to -514;
     * the largest drawdown is worked out and stored, so the first lane rule can be met;
@@ -60,13 +69,16 @@ def suitability_rows(
     Args:
         members: ``ticker``, ``category``, ``enabled``.
         bars: rows of stock_day_aggs of about a year, of the members and of SPY.
-        corporate_actions: rows of corporate_actions of the same sessions; None where unknown.
+        corporate_actions: rows of corporate_actions of the same sessions; None where unknown,
+            and then of no ticker are splits known.
         day: session that the rows are for.
         expiry: expiration of the estimated premium.
         curve: zero rates known that morning; None where unknown.
         dividends: ``underlying``, ``ex_date``, ``years``, ``amount``: those declared by then.
         dividend_sources: ``underlying``, ``dividend_source``: what is known of them.
         settings: look-back, lanes.
+        splits_known: tickers whose splits until ``day`` are among ``corporate_actions`` if there
+            were any; None: those of every ticker.
     """
     settings = settings or PickSettings()
     known_by = trading_calendar.day_file_decision_time(day)
@@ -77,11 +89,21 @@ def suitability_rows(
     closes = closes.filter(pl.col("ticker").is_in(members["ticker"].implode()))
     lookback = settings.lookback_closes
     statistics = return_statistics(closes, minimum=settings.minimum_closes, lookback=lookback)
+    measured = betas(closes, market, lookback=lookback)
+    known = [] if corporate_actions is None else splits_known
+    if known is not None:
+        doubtful = _split_sized_moves(closes.filter(~pl.col("ticker").is_in(list(known))), lookback)
+        statistics = _without_returns(statistics, doubtful)
+        measured = measured.join(doubtful, on="ticker", how="left").with_columns(
+            beta=pl.when(pl.col("doubt").is_null()).then("beta")
+        )
+    else:
+        measured = measured.with_columns(doubt=pl.lit(None, dtype=pl.String))
     common = pl.col("common_returns").fill_null(0)
     rows = (
         members.select("ticker", "category", "enabled")
         .join(suitability_scores(statistics), on="ticker", how="left")
-        .join(betas(closes, market, lookback=lookback), on="ticker", how="left")
+        .join(measured, on="ticker", how="left")
         .sort("ticker")
         .with_columns(
             closes_count=pl.col("closes_count").fill_null(0),
@@ -91,6 +113,8 @@ def suitability_rows(
             expected_move_5d=pl.col("last_close") * pl.col("daily_move") * 5**0.5,
             beta_reason=pl.when(pl.col("beta").is_not_null())
             .then(None)
+            .when(pl.col("doubt").is_not_null())
+            .then("doubt")
             .when(common < MINIMUM_COMMON_RETURNS)
             .then(
                 pl.format(
@@ -106,6 +130,40 @@ def suitability_rows(
         rows, day, expiry, known_by, curve, dividends, dividend_sources, settings.lanes
     )
     return SUITABILITY.conform(rows, trade_date=day, available_at=known_by)
+
+
+def _split_sized_moves(closes: pl.DataFrame, lookback: int) -> pl.DataFrame:
+    """``ticker`` and ``doubt``: the latest move of each that may be a split, in words."""
+    return (
+        closes.sort("ticker", "trade_date")
+        .group_by("ticker", maintain_order=True)
+        .tail(lookback)
+        .with_columns(moved=pl.col("close").log().diff().over("ticker"))
+        .filter(pl.col("moved").abs() > SPLIT_SIZED * (1 - 1e-9))
+        .unique("ticker", keep="last", maintain_order=True)
+        .select(
+            "ticker",
+            doubt=pl.format(
+                "a move of {} % on {} may be a split: splits were not collected",
+                ((pl.col("moved").exp() - 1) * 100).round(1),
+                "trade_date",
+            ),
+        )
+    )
+
+
+def _without_returns(statistics: pl.DataFrame, doubtful: pl.DataFrame) -> pl.DataFrame:
+    """``statistics`` without what a split would have spoilt, and why."""
+    sure = pl.col("doubt").is_null()
+    return (
+        statistics.join(doubtful, on="ticker", how="left")
+        .with_columns(
+            *(pl.when(sure).then(name).alias(name) for name in STATISTICS
+              if name not in _NOT_RETURNS),
+            stats_reason=pl.coalesce("stats_reason", "doubt"),
+        )
+        .drop("doubt")
+    )  # fmt: skip
 
 
 def suitability_scores(statistics: pl.DataFrame) -> pl.DataFrame:

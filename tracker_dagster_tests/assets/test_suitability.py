@@ -1,19 +1,22 @@
 """Suitability as the graph makes it: from stored closes, in a range or a day, and its scores."""
 
 import shutil
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
+from tracker_dagster.assets.rates import ActionCalendars
 from tracker_dagster.schemas.market import STOCK_DAY_AGGS
 from tracker_dagster.strategy.picks import target_expiry
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import (
     EASTERN,
     day_file_available_at,
+    day_file_decision_time,
     last_sessions,
+    next_session,
     previous_session,
 )
 from tracker_dagster_tests.assets.place import DAY, PAST, TICKERS, TODAY, Place
@@ -52,6 +55,12 @@ def test_the_daily_run_measures_every_member_before_it_picks(settled):
     assert row["last_close"] == closes.sort("trade_date")["close"][-1]
     assert row["stats_reason"] == "6 closes, 20 needed"
     assert row["lane_reason"] == "volatility unknown: by category"
+    # Splits and dividends come in one answer, known from the session's opening on.
+    calendars = ActionCalendars.read(settled.warehouse, TODAY, TODAY)
+    morning = day_file_decision_time(TODAY)
+    assert calendars.has_splits(TODAY, morning)
+    assert not calendars.has_splits(TODAY, morning - timedelta(hours=3))
+    assert not calendars.has_splits(next_session(TODAY), morning + timedelta(days=1))
 
 
 @pytest.mark.slow

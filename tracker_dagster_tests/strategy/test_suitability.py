@@ -45,13 +45,22 @@ def rows_of(
     corporate_actions: pl.DataFrame | None = None,
     day: date = DAY,
     expiry: date = EXPIRY,
+    splits_known: list[str] | None = None,
 ) -> pl.DataFrame:
     whole = worlds.universe(CATEGORIES) if members is None else members
     sources = pl.DataFrame({"underlying": whole["ticker"]}).with_columns(
         dividend_source=pl.lit("corporate_actions")
     )
     rows = suitability_rows(
-        whole, bars, corporate_actions, day, expiry, CURVE, NO_DIVIDENDS, sources
+        whole,
+        bars,
+        corporate_actions,
+        day,
+        expiry,
+        CURVE,
+        NO_DIVIDENDS,
+        sources,
+        splits_known=splits_known,
     )
     SUITABILITY.schema.validate(rows)
     return rows
@@ -182,7 +191,41 @@ def test_a_split_is_no_crash_and_one_that_is_still_ahead_is_not_yet_one() -> Non
     )
     mended = of(rows_of(raw, corporate_actions=split(date(2025, 5, 1))), "AAA")
     assert mended["max_drawdown"] == pytest.approx(plain["max_drawdown"])
-    assert of(rows_of(raw), "AAA")["max_drawdown"] > 0.4
+    assert of(rows_of(raw, corporate_actions=worlds.no_actions()), "AAA")["max_drawdown"] > 0.4
+
+
+@pytest.mark.parametrize("factor", [4 / 3, 2.0, 0.1])
+def test_a_split_that_may_hide_in_the_closes_leaves_no_statistics(factor: float) -> None:
+    day = date(2025, 5, 1)
+    # The day's own return is made zero, so that the move is the split alone.
+    own = (
+        BARS.filter(pl.col("ticker") == "AAA")
+        .sort("trade_date")
+        .with_columns(move=pl.col("close") / pl.col("close").shift())
+    )
+    flat = float(own.filter(pl.col("trade_date") == day)["move"].item())
+    raw = BARS.with_columns(
+        close=pl.when((pl.col("ticker") == "AAA") & (pl.col("trade_date") < day))
+        .then(pl.col("close") * factor * flat)
+        .otherwise("close")
+    )
+    no_splits = worlds.no_actions()
+    asked = rows_of(raw, corporate_actions=no_splits)
+    assert of(asked, "AAA")["annual_volatility"] > 0.24
+    for rows in (
+        rows_of(raw, corporate_actions=None),
+        rows_of(raw, corporate_actions=no_splits, splits_known=["BBB"]),
+    ):
+        row = of(rows, "AAA")
+        moved = round((1 / factor - 1) * 100, 1)
+        doubt = f"a move of {moved} % on {day} may be a split: splits were not collected"
+        assert (row["stats_reason"], row["beta_reason"]) == (doubt, doubt)
+        assert row["premium_estimate_reason"] == doubt
+        assert all(row[name] is None for name in ("annual_volatility", "suitability", "beta"))
+        assert (row["closes_count"], row["last_close"]) == (120, pytest.approx(100.0))
+        assert row["lane_reason"] == "volatility unknown: by category"
+        # Of the other nothing is in doubt: no move of it is as large as a split.
+        assert_frame_equal(rows.filter(ticker="BBB"), asked.filter(ticker="BBB"))
 
 
 def test_beta_is_told_against_spy_which_need_not_be_a_member() -> None:
