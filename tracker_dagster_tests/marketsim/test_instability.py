@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
+from tracker_dagster.marketsim.__main__ import main
 from tracker_dagster.marketsim.world.instability import Instability
 from tracker_dagster.marketsim.world.world import World
 from tracker_dagster.trading_calendar import (
@@ -92,6 +93,13 @@ def test_prices_stay_sane_however_much_is_planted() -> None:
         close = world.path(ticker).close
         assert stock.level / 40 < close.min()
         assert close.max() < stock.level * 40
+
+
+def test_the_command_takes_a_share_and_no_other_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--instability", "1.5"])
+    assert ended.value.code == 2
+    assert "must be between 0 and 1, not 1.5" in capsys.readouterr().err
 
 
 def test_a_share_beyond_one_is_refused() -> None:

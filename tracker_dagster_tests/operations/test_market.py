@@ -1,6 +1,8 @@
 import http.server
+import json
 import threading
 import time
+import urllib.request
 from datetime import UTC, datetime
 
 import pytest
@@ -67,6 +69,15 @@ def test_one_is_started_where_none_answers_and_stopped_after(tmp_path, monkeypat
     assert not _answers(f"http://127.0.0.1:{port}")
     assert "TRACKER_SIM_URL" not in os.environ
     assert (tmp_path / "data" / "run" / "marketsim.log").read_text().startswith("simulated market")
+
+
+def test_the_market_that_is_started_plants_what_the_settings_say(tmp_path):
+    settings = _settings(tmp_path, market.free_port()).model_copy(update={"sim_instability": 0.25})
+    with (
+        market.ensured_market(settings) as reachable,
+        urllib.request.urlopen(f"{reachable.sim_url}/_sim/health") as answer,
+    ):
+        assert json.load(answer)["instability"] == 0.25
 
 
 def test_a_port_that_a_stranger_has_is_left_to_it(tmp_path, stranger):

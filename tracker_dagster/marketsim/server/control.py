@@ -31,6 +31,7 @@ def routes(simulation: Simulation) -> list[Route]:
             "profile": world.profile,
             "plan": simulation.plan.name,
             "tickers": len(world.universe),
+            "instability": world.instability.share,
         }
 
     async def health(request: Request) -> Response:
