@@ -7,12 +7,15 @@ from tracker_dagster.assets.decisions import DecisionConfig, requested
 from tracker_dagster.assets.report_rows import ReportRows, shown_database, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
-from tracker_dagster.reports.model_compare import model_scores_text
+from tracker_dagster.reports.model_compare import latest_scores, model_scores_text
+from tracker_dagster.reports.page import html_page
+from tracker_dagster.reports.report_charts import section_charts
 from tracker_dagster.reports.summary import (
     render_summary,
     summary_row,
     without_generation_time,
 )
+from tracker_dagster.reports.svg import Chart
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
 from tracker_dagster.schemas.changes import PICK_CHANGES
@@ -26,6 +29,7 @@ from tracker_dagster.schemas.decisions import (
 from tracker_dagster.schemas.holdings import HOLDING_CALLS
 from tracker_dagster.schemas.portfolio_risk import PORTFOLIO_RISK, PORTFOLIO_STRESS
 from tracker_dagster.schemas.reference import UNIVERSE
+from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import previous_session
 
 
@@ -44,6 +48,16 @@ def _not_compared(rows: ReportRows) -> str | None:
     if before.height:
         return None
     return f"{yesterday} was not decided on basis {rows.basis}; there is nothing to compare with."
+
+
+def _charts(rows: ReportRows, stress: pl.DataFrame) -> dict[str, list[Chart]]:
+    return section_charts(
+        picks=rows.picks,
+        weights=PickSettings().weights.normalised(),
+        outcomes=rows.outcomes,
+        stress=stress,
+        scores=latest_scores(rows.model_scores),
+    )
 
 
 @trading_day_asset(
@@ -66,16 +80,21 @@ def _not_compared(rows: ReportRows) -> str | None:
         "model_scores",
         "outcomes",
     ),
-    kinds=("markdown",),
+    kinds=("markdown", "html"),
     config=DecisionConfig,
     checks={"shows_a_decision": "The report has picks to show, not only empty states."},
 )
 def summary(run: DayRun) -> Outcome:
-    """``data/reports/DATE/summary.md`` and, for the latest session, ``data/reports/summary.md``."""
+    """``data/reports/DATE/summary.md`` and, for the latest session, ``data/reports/summary.md``.
+
+    Beside each of them ``summary.html``, which holds the same with pictures and needs no other
+    file. Of a range of sessions, only the last one's page has pictures.
+    """
     asked = requested(run)
     rows = ReportRows(run)
     picks, promotions = rows.picks, rows.of_decision(PROMOTIONS)
     decision_at, basis = rows.decision_at, rows.basis
+    stress = rows.of_last_slot(PORTFOLIO_STRESS)
     markdown = render_summary(
         day=run.day,
         decision_at=decision_at,
@@ -95,12 +114,17 @@ def summary(run: DayRun) -> Outcome:
         changes=rows.of_decision(PICK_CHANGES),
         not_compared=_not_compared(rows),
         risk=rows.of_last_slot(PORTFOLIO_RISK),
-        stress=rows.of_last_slot(PORTFOLIO_STRESS),
+        stress=stress,
         holding_calls=rows.of_day(HOLDING_CALLS),
         measured=model_scores_text(rows.model_scores),
         open_positions=rows.open_positions,
     )
-    paths = write_dated(run.knobs.reports_dir, run.day, markdown)
+    # Pictures take a second; a year of days would wait minutes for pages that nobody opens.
+    charts = _charts(rows, stress) if run.is_last else {}
+    paths = [
+        *write_dated(run.knobs.reports_dir, run.day, markdown),
+        *write_dated(run.knobs.reports_dir, run.day, html_page(markdown, charts), "summary.html"),
+    ]
     picked = picks.filter(pl.col("status") == "picked").height
     results = []
     if decision_at is not None and basis is not None:
