@@ -30,6 +30,8 @@ TAIL_GATE = 0.08
 BETA_MARKET = "SPY"
 #: Log return from which a day's move may be a split of four new shares for three or more.
 SPLIT_SIZED = log(4 / 3)
+#: What of a bar counts.
+_BAR = ("ticker", "trade_date", "source", "available_at", "close")
 #: Statistics that a split does not change.
 _NOT_RETURNS = ("closes_count", "last_close", "last_session", "stats_reason")
 
@@ -82,7 +84,7 @@ def suitability_rows(
     """
     settings = settings or PickSettings()
     known_by = trading_calendar.day_file_decision_time(day)
-    closes = daily_bars(bars, known_by, day, before=day)
+    closes = daily_bars(bars.select(*_BAR), known_by, day, before=day)
     if corporate_actions is not None:
         closes = adjust_for_splits(closes, known_at(corporate_actions, known_by, day), day)
     market = closes.filter(pl.col("ticker") == BETA_MARKET)
