@@ -105,7 +105,8 @@ def return_statistics(
 ) -> pl.DataFrame:
     """One row a ticker of daily statistics.
 
-    All tickers are worked out at once, as rows of one matrix.
+    All tickers are worked out at once, as rows of one matrix. Over sessions without a close, as
+    in a halt, a return counts as one.
 
     Args:
         closes: ``ticker``, ``trade_date``, ``close``, already split-adjusted, in any order.

@@ -10,6 +10,8 @@ from tracker_dagster.strategy.lanes import assign_lanes
 from tracker_dagster.strategy.settings import LaneSettings
 from tracker_dagster.strategy.suitability import suitability_scores
 
+pytestmark = pytest.mark.feature(20)
+
 
 def lane_of(
     score: float | None, volatility: float | None, drawdown: float | None, category: str = "GROWTH"
@@ -57,6 +59,7 @@ def test_unknown_volatility_goes_by_category(category: str, lane: str) -> None:
     assert lane_of(None, None, None, category) == lane
 
 
+@pytest.mark.feature(15)
 def test_suitability_by_hand() -> None:
     statistics = pl.DataFrame(
         {
