@@ -208,10 +208,21 @@ def test_greeks_are_the_slopes_of_what_the_book_is_worth() -> None:
 
 
 @pytest.mark.feature(26)
-@pytest.mark.parametrize("scenario", SHOCKS)
+@pytest.mark.parametrize(
+    ("scenario", "shock", "points"),
+    [
+        ("down_5", -0.05, 0.0),
+        ("down_10", -0.10, 0.0),
+        ("down_20", -0.20, 0.0),
+        ("vol_up_10", 0.0, 0.10),
+        ("vol_down_10", 0.0, -0.10),
+        ("down_10_vol_up_10", -0.10, 0.10),
+    ],
+)
 @pytest.mark.parametrize("move", MOVES)
-def test_a_shock_is_the_book_worth_less(scenario: str, move: str) -> None:
-    shock, points = SHOCKS[scenario]
+def test_a_shock_is_the_book_worth_less(
+    scenario: str, shock: float, points: float, move: str
+) -> None:
     betas = {"AAA": 1.5, "BBB": 0.8} if move == "beta" else {"AAA": 1.0, "BBB": 1.0}
     moved = {ticker: beta * shock for ticker, beta in betas.items()}
     expected = paper_value(moved, vol=points) - paper_value({})
@@ -244,6 +255,35 @@ def test_capital_and_concentration_by_hand() -> None:
     owed = -200 * value(50, 52, "C", 0.4) - 100 * value(200, 190, "P", 0.3)
     assert row["option_value"] == pytest.approx(owed)
     assert row["uncovered_call_shares"] == 0.0
+
+
+def test_bought_options_are_capital_and_secure_nothing() -> None:
+    row = risk(book([held(PUT, 2)]))
+    assert row["cash_secured"] == 0.0
+    assert row["capital"] == pytest.approx(200 * value(200, 190, "P", 0.3))
+    assert row["capital"] == pytest.approx(row["option_value"])
+    assert row["net_delta_usd"] < 0 < row["vega_point"]
+    assert pnl(book([held(PUT, 2)]), "down_20", "BBB") > 0
+
+
+def test_the_bell_leaves_what_exercise_pays() -> None:
+    """At the close of its last session a call that was sold at 48, the stock at 50, owes 2."""
+    inside: Contract = ("AAA", "C", 48.0, 0.40)
+    outside: Contract = ("AAA", "C", 52.0, 0.40)
+    rows = greeks([inside, outside]).with_columns(
+        pl.lit(None, pl.Float64).alias(name)
+        for name in ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
+    )
+    rows = rows.with_columns(years=pl.lit(0.0), status=pl.lit("EXPIRED"), price=pl.lit(1.0))
+    of = book([held(inside, -1, stock_basis=40.0), held(outside, -1, stock_basis=40.0)],
+              greeks=rows)  # fmt: skip
+    row = risk(of)
+    # Of 200 shares 100 are as good as called away.
+    assert row["net_delta_shares"] == 100.0
+    assert row["option_value"] == -200.0
+    assert (row["theta_day"], row["vega_point"]) == (0.0, 0.0)
+    # At 45 neither is exercised: 200 shares lose 5 each, and the 2 a share owed are gone.
+    assert pnl(of, "down_10", "AAA") == pytest.approx(-1_000 + 200)
 
 
 def test_two_tickers_of_a_category_are_one_risk() -> None:
@@ -302,7 +342,8 @@ def test_a_ticker_that_is_half_known_is_left_out_whole() -> None:
     assert json.loads(row["left_out"]) == {"AAA": f"{symbol(CALL)} not in the chain of the slot"}
     assert (row["tickers_count"], row["valued_count"]) == (2, 1)
     alone = risk(book([SECURED]))
-    for name in ("net_delta_usd", "theta_day", "vega_point", "option_value"):
+    for name in ("net_delta_shares", "net_delta_usd", "net_gamma_usd_per_1pct", "theta_day",
+                 "vega_point", "option_value", "beta_delta_usd"):  # fmt: skip
         assert row[name] == alone[name]
     # What it costs to hold is known without the option's value.
     assert row["capital"] == 29_000.0
