@@ -201,12 +201,12 @@ def exit_codes() -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
-def print_done(settings: Settings) -> None:
-    """The last line of a command that wrote the summary."""
-    from tracker_dagster.operations.results import summary_path
+def print_done(settings: Settings, document: str = "summary.md") -> None:
+    """The last line of a command that wrote a report: where it is."""
+    from tracker_dagster.operations.results import document_path
 
     console.print(
-        f"[bold green]Done[/] → {summary_path(settings.reports_dir)}",
+        f"[bold green]Done[/] → {document_path(settings.reports_dir, document)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -32,7 +32,9 @@ def _make(
     choice: Choice | None = None,
     *,
     refresh: bool = False,
+    document: str = "",
 ) -> None:
+    """Make assets, show what came of them, and name the document that was written."""
     chosen = choice or choice_or_exit(None, None, None)
     with opened_workplace() as place:
         from tracker_dagster.operations import results
@@ -42,8 +44,8 @@ def _make(
         parts = getattr(results, show)(place.warehouse, session) if show else []
         for part in parts:
             console.print(part)
-        if "summary" in assets:
-            print_done(place.settings)
+        if document:
+            print_done(place.settings, document)
 
 
 @app.command("sync-universe", rich_help_panel="Single steps")
@@ -89,10 +91,30 @@ def compare(
     db_path: DbPath = None,
 ) -> None:
     """Compare baseline, gated and weighted decisions over the same picks."""
-    _make(["model_compares"], "comparison", as_of, choice_or_exit(seed, None, top_n))
+    choice = choice_or_exit(seed, None, top_n)
+    _make(["model_compares"], "comparison", as_of, choice, document="model_compare.json")
 
 
 @app.command(rich_help_panel="Single steps")
 def summary(seed: Seed = None, as_of: AsOf = None, db_path: DbPath = None) -> None:
     """Write the session's report from what has been decided."""
-    _make(["summary"], "", as_of, choice_or_exit(seed, None, None))
+    _make(["summary"], "", as_of, choice_or_exit(seed, None, None), document="summary.md")
+
+
+@app.command(rich_help_panel="Single steps")
+def suitability(as_of: AsOf = None, db_path: DbPath = None) -> None:
+    """Volatility, tails, scores, lane and estimated premium of every ticker of the universe."""
+    _make(["suitability"], "suitability", as_of)
+
+
+@app.command(rich_help_panel="Single steps")
+def monday(as_of: AsOf = None, db_path: DbPath = None) -> None:
+    """Write the plan of the week as it stands on the session."""
+    _make(["monday_report"], "", as_of, document="monday.md")
+
+
+@app.command(rich_help_panel="Single steps")
+def scorecard(as_of: AsOf = None, db_path: DbPath = None) -> None:
+    """Write what became of the positions that ended, against just holding the shares."""
+    assets = ["positions", "outcomes", "friday_scorecard"]
+    _make(assets, "scores", as_of, document="scorecard.md")

@@ -30,7 +30,7 @@ from tracker_dagster.warehouse import Warehouse
 NOTHING = "[dim]–[/]"
 SUMMARY_FILE = "summary.md"
 _SNAPSHOT = "snapshot"
-_NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane", "position_id")
+_NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane", "position_id", "roll_symbol")
 
 
 def _dollars(value: float) -> str:
@@ -47,7 +47,7 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
          "stock_price", "bid", "ask", "mid", "total_pnl", "last_price", "spot", "put_wall", "flip",
          "call_wall", "open_price", "stock_basis", "average_basis", "lot_basis", "close_price",
          "realised_pnl", "premium", "premium_total", "premiums", "stock_result", "total",
-         "break_even"),
+         "break_even", "closed_pnl", "assigned_pnl", "roll_credit", "roll_cap"),
         _dollars,
     ),
     **dict.fromkeys(
@@ -226,7 +226,22 @@ def health(warehouse: Warehouse, day: date) -> list[RenderableType]:
         "total_pnl", "recommendation", "anomalies", "position_id",
     )  # fmt: skip
     title = f"Contract health {day} {slot:%H:%M} UTC"
-    return [as_table(latest, columns, title)]
+    why = latest.with_columns(
+        pl.col("reasons").map_elements(_listed, return_dtype=pl.String),
+        exercise=pl.when(pl.col("early_assignment")).then("early_assignment_note"),
+    )
+    advice = (
+        "symbol", "recommendation", "reasons", "delta", "closed_pnl", "assigned_pnl",
+        "roll_symbol", "roll_credit", "roll_cap", "exercise",
+    )  # fmt: skip
+    return [
+        as_table(latest, columns, title),
+        as_table(why, advice, "What to do, and where each could be rolled"),
+    ]
+
+
+def _listed(reasons: str) -> str:
+    return "; ".join(json.loads(reasons))
 
 
 def comparison(warehouse: Warehouse, day: date) -> list[RenderableType]:
