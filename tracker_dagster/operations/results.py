@@ -226,13 +226,10 @@ def health(warehouse: Warehouse, day: date) -> list[RenderableType]:
         "total_pnl", "recommendation", "anomalies", "position_id",
     )  # fmt: skip
     title = f"Contract health {day} {slot:%H:%M} UTC"
-    why = latest.with_columns(
-        pl.col("reasons").map_elements(_listed, return_dtype=pl.String),
-        exercise=pl.when(pl.col("early_assignment")).then("early_assignment_note"),
-    )
+    why = latest.with_columns(pl.col("reasons").map_elements(_listed, return_dtype=pl.String))
     advice = (
         "symbol", "recommendation", "reasons", "delta", "closed_pnl", "assigned_pnl",
-        "roll_symbol", "roll_credit", "roll_cap", "exercise",
+        "roll_symbol", "roll_credit", "roll_cap",
     )  # fmt: skip
     return [
         as_table(latest, columns, title),

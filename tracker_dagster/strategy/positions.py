@@ -81,6 +81,7 @@ def contract_health(
     ahead = _ahead(dividends)
     sources = {} if dividend_sources is None else dict(dividend_sources.iter_rows())
     candidates = roll_candidates(held, quotes, day, slot, settings)
+    of_position = candidates.partition_by("position_id", maintain_order=True, as_dict=True)
     rows = []
     for position in held.iter_rows(named=True):
         ticker = position["ticker"]
@@ -96,7 +97,7 @@ def contract_health(
         view = measures(position, seen, day)
         view["anomalies"] = anomalies(position, seen, view, day, slot, settings)
         view.update(triggers(position, view, settings))
-        rolls = candidates.filter(pl.col("position_id") == position["position_id"])
+        rolls = of_position.get((position["position_id"],), candidates.clear())
         view["roll"] = chosen_roll(rolls, away=_depth(position, view) > 0 or bool(view["rapid_up"]))
         recommendation, reasons = recommend(position, view, settings)
         gate = gates.get(ticker, {})
