@@ -1,7 +1,5 @@
 """The asset that compares a session's decisions with those of the session before."""
 
-from datetime import datetime
-
 import polars as pl
 
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
@@ -17,6 +15,42 @@ from tracker_dagster.warehouse import Write
 _GATES = ["symbol", "failed_gate"]
 
 
+def changes_since(run: DayRun, picks: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+    """What changed since the session before, in the picks of one decision of the day.
+
+    Returns:
+        Rows of pick_changes, and why there is nothing to compare with; None where there is.
+    """
+    yesterday = previous_session(run.day)
+    basis = picks["basis"][0]
+    before = run.warehouse.read(
+        WEEKLY_PICKS, first=yesterday, last=yesterday, where={"basis": basis}
+    )
+    if before.is_empty():
+        note = f"{yesterday} was not decided on basis {basis}; there is nothing to compare with."
+        return PICK_CHANGES.empty(), note
+    before = _latest(before)
+
+    def of(table: Table, decision: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:
+        day, at = decision.select("trade_date", "decision_at").row(0)
+        where = {"basis": basis, "decision_at": at}
+        return run.warehouse.read(table, first=day, last=day, where=where, columns=columns)
+
+    frame = compare(
+        before,
+        picks,
+        promotions_before=of(PROMOTIONS, before),
+        promotions_after=of(PROMOTIONS, picks),
+        candidates_before=of(PICK_CANDIDATES, before, _GATES),
+        candidates_after=of(PICK_CANDIDATES, picks, _GATES),
+    )
+    return frame, None
+
+
+def _latest(picks: pl.DataFrame) -> pl.DataFrame:
+    return picks.filter(pl.col("decision_at") == pl.col("decision_at").max())
+
+
 @trading_day_asset(
     PICK_CHANGES,
     group="decisions",
@@ -24,39 +58,14 @@ _GATES = ["symbol", "failed_gate"]
 )
 def pick_changes(run: DayRun) -> Outcome:
     """What changed in the picks since the session before, on each basis that both have."""
-    yesterday = previous_session(run.day)
-    picks = run.warehouse.read(WEEKLY_PICKS, first=yesterday, last=run.day)
-
-    def of(table: Table, decision: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:
-        day, basis, at = decision.select("trade_date", "basis", "decision_at").row(0)
-        where = {"basis": basis, "decision_at": at}
-        return run.warehouse.read(table, first=day, last=day, where=where, columns=columns)
-
+    picks = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
     writes, notes, changed = [], {}, {}
-    for basis in sorted(set(picks.filter(pl.col("trade_date") == run.day)["basis"])):
-        rows = picks.filter(pl.col("basis") == basis)
-        before, after = (
-            _latest(rows.filter(pl.col("trade_date") == day)) for day in (yesterday, run.day)
-        )
-        if before.is_empty():
-            notes[basis] = f"{yesterday} was not decided on this basis"
-            frame = PICK_CHANGES.empty()
-        else:
-            frame = compare(
-                before,
-                after,
-                promotions_before=of(PROMOTIONS, before),
-                promotions_after=of(PROMOTIONS, after),
-                candidates_before=of(PICK_CANDIDATES, before, _GATES),
-                candidates_after=of(PICK_CANDIDATES, after, _GATES),
-            )
-        at: datetime = after["decision_at"][0]
-        unit = {"trade_date": run.day, "basis": basis, "decision_at": at}
+    for basis in sorted(set(picks["basis"])):
+        after = _latest(picks.filter(pl.col("basis") == basis))
+        frame, note = changes_since(run, after)
+        if note is not None:
+            notes[basis] = note
+        unit = {"trade_date": run.day, "basis": basis, "decision_at": after["decision_at"][0]}
         writes.append(Write(PICK_CHANGES, frame, unit, allow_empty=True))
-        counts = frame["change"].value_counts().sort("change")
-        changed[basis] = dict(counts.iter_rows())
+        changed[basis] = dict(frame["change"].value_counts().sort("change").iter_rows())
     return Outcome(run.warehouse.replace_many(writes), {**notes, "changed": changed})
-
-
-def _latest(picks: pl.DataFrame) -> pl.DataFrame:
-    return picks.filter(pl.col("decision_at") == pl.col("decision_at").max())

@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from tracker_dagster.assets.changes import changes_since
 from tracker_dagster.assets.decisions import DecisionConfig, requested
 from tracker_dagster.assets.report_rows import ReportRows, shown_database, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
@@ -24,30 +25,20 @@ from tracker_dagster.schemas.decisions import (
     PROMOTIONS,
     STRUCTURE_FEATURES,
     SUMMARY,
-    WEEKLY_PICKS,
 )
 from tracker_dagster.schemas.holdings import HOLDING_CALLS
 from tracker_dagster.schemas.portfolio_risk import PORTFOLIO_RISK, PORTFOLIO_STRESS
 from tracker_dagster.schemas.reference import UNIVERSE
 from tracker_dagster.strategy.settings import PickSettings
-from tracker_dagster.trading_calendar import previous_session
 
 
-def _not_compared(rows: ReportRows) -> str | None:
-    """Why there is no earlier decision to compare with; None where there is one."""
-    if rows.basis is None:
-        return None
-    yesterday = previous_session(rows.run.day)
-    before = rows.run.warehouse.read(
-        WEEKLY_PICKS,
-        first=yesterday,
-        last=yesterday,
-        where={"basis": rows.basis},
-        columns=["ticker"],
-    )
-    if before.height:
-        return None
-    return f"{yesterday} was not decided on basis {rows.basis}; there is nothing to compare with."
+def _changes(rows: ReportRows) -> tuple[pl.DataFrame, str | None]:
+    """Rows of pick_changes of the decision, and why there is nothing to compare with, or None."""
+    stored = rows.of_decision(PICK_CHANGES)
+    # No rows say that nothing changed, or that nobody has looked: then it is looked now.
+    if stored.height or rows.basis is None:
+        return stored, None
+    return changes_since(rows.run, rows.picks)
 
 
 def _charts(rows: ReportRows, stress: pl.DataFrame) -> dict[str, list[Chart]]:
@@ -95,6 +86,7 @@ def summary(run: DayRun) -> Outcome:
     picks, promotions = rows.picks, rows.of_decision(PROMOTIONS)
     decision_at, basis = rows.decision_at, rows.basis
     stress = rows.of_last_slot(PORTFOLIO_STRESS)
+    changes, not_compared = _changes(rows)
     markdown = render_summary(
         day=run.day,
         decision_at=decision_at,
@@ -111,8 +103,8 @@ def summary(run: DayRun) -> Outcome:
         health=rows.of_last_slot(CONTRACT_HEALTH),
         compares=rows.of_decision(MODEL_COMPARES),
         gaps=rows.of_day(COLLECTION_GAPS),
-        changes=rows.of_decision(PICK_CHANGES),
-        not_compared=_not_compared(rows),
+        changes=changes if basis else None,
+        not_compared=not_compared,
         risk=rows.of_last_slot(PORTFOLIO_RISK),
         stress=stress,
         holding_calls=rows.of_day(HOLDING_CALLS),

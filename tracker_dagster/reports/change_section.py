@@ -9,7 +9,7 @@ import polars as pl
 from tracker_dagster.reports.columns import counted, table
 from tracker_dagster.schemas.changes import CHANGES
 
-NOT_COMPARED = "Changes not computed yet. Run changes."
+NOT_COMPARED = "Changes not computed yet. Run picker."
 NO_CHANGES = "Nothing changed."
 
 #: Headings of the kinds of changes.

@@ -94,7 +94,7 @@ def test_nothing_computed_yet() -> None:
         "Side-by-side compare not generated yet. Run `python -m tracker_dagster.cli compare`."
         in section(markdown, 8)
     )
-    assert "Changes not computed yet. Run changes." in section(markdown, 9)
+    assert "Changes not computed yet. Run picker." in section(markdown, 9)
     assert "Portfolio risk not computed yet. Run risk." in section(markdown, 10)
     assert "No holdings are known." in section(markdown, 11)
     assert "not known (universe was not read)" in section(markdown, 2)
