@@ -161,7 +161,7 @@ _GATED = (
     *(f"weekly_picks.{name}" for name in (
         "rank", "lane", "category", "symbol", "pack_100_cost", "price", "strike", "expiry",
         "premium_yield", "spread_pct", "bars_1m_count", "fft_status", "fractal_status",
-        "earnings_in_period",
+        "earnings_in_period", "ex_dividend_in_period",
     )),
     "ledger.payload",
 )  # fmt: skip

@@ -115,13 +115,7 @@ def promote(
             "reason": failed[0].note if failed else "passed_gates",
             "gates": json.dumps([asdict(outcome) for outcome in outcomes]),
             "reasons": json.dumps([outcome.note for outcome in failed]),
-            "not_evaluated": json.dumps(
-                {
-                    outcome.gate: outcome.note
-                    for outcome in outcomes
-                    if outcome.outcome == NOT_EVALUATED
-                }
-            ),
+            "not_evaluated": json.dumps(_left_open(pick, outcomes)),
         }
         if not failed:
             cash -= pick["pack_100_cost"]
@@ -204,8 +198,16 @@ def _gates(
         if spread is None
         else check("spread", spread > settings.max_spread, spread, settings.max_spread,
                    "wide_spread"),
-        _earnings(pick, settings),
+        _event(pick, "earnings", settings.block_on_earnings),
+        _event(pick, "ex_dividend", settings.block_on_ex_dividend),
     ]  # fmt: skip
+
+
+def _left_open(pick: dict[str, Any], outcomes: list[GateOutcome]) -> dict[str, str]:
+    """Gates that could not be evaluated: those of the pick's contract, then those of here."""
+    of_pick: dict[str, str] = json.loads(pick["gates_not_evaluated"] or "{}")
+    here = {o.gate: o.note for o in outcomes if o.outcome == NOT_EVALUATED}
+    return {**of_pick, **here}
 
 
 def _history(bars: int | None, settings: PromotionSettings) -> GateOutcome:
@@ -226,10 +228,11 @@ def _structure(pick: dict[str, Any], gate: str, settings: PromotionSettings) -> 
     return GateOutcome(gate, FAIL if failed else PASS, status, "stable", note)
 
 
-def _earnings(pick: dict[str, Any], settings: PromotionSettings) -> GateOutcome:
-    flag, note = pick["earnings_in_period"], pick["earnings_note"] or ""
+def _event(pick: dict[str, Any], event: str, blocks: bool) -> GateOutcome:
+    """Earnings or an ex-date before the expiry: told in any case, a failure where it blocks."""
+    flag, note = pick[f"{event}_in_period"], pick[f"{event}_note"] or ""
     if flag is None:
-        return GateOutcome("earnings", NOT_EVALUATED, None, None, note)
-    if flag and settings.block_on_earnings:
-        return GateOutcome("earnings", FAIL, note, None, "earnings_in_period")
-    return GateOutcome("earnings", PASS, flag, None, note if flag else "")
+        return GateOutcome(event, NOT_EVALUATED, None, None, note)
+    if flag and blocks:
+        return GateOutcome(event, FAIL, note, None, f"{event}_in_period")
+    return GateOutcome(event, PASS, flag, None, note if flag else "")

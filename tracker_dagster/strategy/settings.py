@@ -178,6 +178,7 @@ class PromotionSettings(_Frozen):
         max_spread: most (ask - bid) / mid.
         max_per_category: most promotions of one category, open positions included.
         block_on_earnings: whether earnings before the expiry turn a pick down.
+        block_on_ex_dividend: whether an ex-date before the expiry turns a pick down.
     """
 
     intraday_bars: int = 120
@@ -187,6 +188,7 @@ class PromotionSettings(_Frozen):
     max_spread: float = 0.20
     max_per_category: int = 2
     block_on_earnings: bool = False
+    block_on_ex_dividend: bool = False
 
 
 class CompareSettings(_Frozen):

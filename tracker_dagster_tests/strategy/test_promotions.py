@@ -27,6 +27,7 @@ def picks(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         "premium_at_bid_100": 28.0, "mid": 0.30, "bid": 0.28, "ask": 0.32,
         "premium_yield": 0.0075, "spread_pct": 0.1, "bars_1m_count": 1950,
         "fft_status": "stable", "fractal_status": "stable", "earnings_in_period": False,
+        "ex_dividend_in_period": False,
         "expiry": EXPIRY, "gates_not_evaluated": "{}", "rejections": "{}", "inputs": "{}",
     }  # fmt: skip
     full = [
@@ -129,6 +130,40 @@ def test_every_gate_is_told_even_after_the_first_failure() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.feature(24)
+def test_every_reason_is_stored_in_order_and_what_was_left_open() -> None:
+    frame = promote(
+        picks([{"ticker": "A", "lane": "SAFE", "pack_100_cost": 1e5, "fractal_status": "unstable",
+                "strike": 39.0, "spread_pct": None, "earnings_in_period": None,
+                "earnings_note": "no earnings calendar known",
+                "gates_not_evaluated": '{"open_interest": "day files hold no open interest"}'}]),
+        NO_POSITIONS, 9300, "SAFE_HIGH", 3,
+    )  # fmt: skip
+    assert json.loads(frame["reasons"].item()) == [
+        "other_lane", "over_seed", "unstable_fractal", "strike_below_spot",
+    ]  # fmt: skip
+    assert frame["reason"].item() == "other_lane"
+    assert json.loads(frame["not_evaluated"].item()) == {
+        "open_interest": "day files hold no open interest",
+        "spread": "no quotes",
+        "earnings": "no earnings calendar known",
+    }
+    good = promote(picks([{"ticker": "A"}]), NO_POSITIONS, 9300, "SAFE_HIGH", 3)
+    assert (good["reasons"].item(), good["not_evaluated"].item()) == ("[]", "{}")
+
+
+def test_an_ex_date_blocks_where_asked_and_is_told_otherwise() -> None:
+    paying = picks([{"ticker": "A", "ex_dividend_in_period": True,
+                     "ex_dividend_note": "2025-06-11 (0.5 USD)"}])  # fmt: skip
+    strict = PromotionSettings(block_on_ex_dividend=True)
+    frame = promote(paying, NO_POSITIONS, 9300, "ALL", 3, strict)
+    assert frame["reason"].item() == "ex_dividend_in_period"
+    told = json.loads(promote(paying, NO_POSITIONS, 9300, "ALL", 3)["gates"].item())[-1]
+    assert (told["gate"], told["outcome"], told["note"]) == (
+        "ex_dividend", "pass", "2025-06-11 (0.5 USD)",
+    )  # fmt: skip
+
+
 def test_too_short_a_history_blocks_only_where_it_is_asked_to() -> None:
     young = picks([{"ticker": "A", "bars_1m_count": 0, "fft_status": "insufficient_history",
                     "fractal_status": "insufficient_history"}])  # fmt: skip
@@ -198,6 +233,7 @@ def test_a_senseless_request_is_one_error_row(
     frame = promote(picks([{"ticker": "A"}]), NO_POSITIONS, seed, lane, top_n)
     assert frame["decision"].to_list() == ["error"]
     assert frame["ticker"].item() == "*"
+    assert json.loads(frame["reasons"].item()) == [frame["reason"].item()]
     assert words in frame["reason"].item()
     assert PROMOTIONS.schema.filter(frame)[1].counts() == {}
 
