@@ -185,21 +185,16 @@ def structure_features(
     if "available_at" in bars.columns:
         known &= pl.col("available_at") <= decision_at
     wanted = sorted(set(tickers))
-    by_ticker = {
-        ticker: group
-        for (ticker,), group in bars.filter(
-            known
-            & pl.col("ticker").is_in(wanted)
-            & pl.col("trade_date").is_in(bar_sessions(decision_at))
-        )
-        .sort("ticker", "start")
-        .group_by("ticker")
-    }
+    rows_known = bars.filter(
+        known
+        & pl.col("ticker").is_in(wanted)
+        & pl.col("trade_date").is_in(bar_sessions(decision_at))
+    ).sort("ticker", "start")
+    by_ticker = _closes_by_session(rows_known, settings.weekly_bars)
 
     def row(ticker: str) -> dict[str, object]:
-        group = by_ticker.get(ticker)
-        sessions = [] if group is None else _session_closes(group.tail(settings.weekly_bars))
-        features = _features(sessions, surrogate_seed(ticker, day), settings)
+        seed = surrogate_seed(ticker, day)
+        features = _features(by_ticker.get(ticker, []), seed, settings)
         return {"trade_date": day, "ticker": ticker, "available_at": decision_at, **features}
 
     # The kernel releases the interpreter, so plain threads share the tickers out.
@@ -212,10 +207,18 @@ def structure_features(
     )
 
 
-def _session_closes(group: pl.DataFrame) -> list[np.ndarray]:
-    return [
-        part["close"].to_numpy() for _, part in group.group_by("trade_date", maintain_order=True)
-    ]
+def _closes_by_session(bars: pl.DataFrame, most: int) -> dict[str, list[np.ndarray]]:
+    """Each ticker's last ``most`` closes, one array a session; ``bars`` by ticker and start."""
+    closes = bars["close"].to_numpy()
+    days = bars["trade_date"].to_physical().to_numpy()
+    found = {}
+    last = 0
+    for ticker, count in bars.group_by("ticker", maintain_order=True).len().iter_rows():
+        last += count
+        first = last - min(count, most)
+        ends = np.flatnonzero(np.diff(days[first:last])) + 1
+        found[ticker] = np.split(closes[first:last], ends)
+    return found
 
 
 def _features(
