@@ -57,7 +57,7 @@ def premium_estimates(
         The same rows with the columns ``premium_estimate_*`` of suitability; where anything is
         missing the estimate is null and ``premium_estimate_reason`` says what.
     """
-    sessions = sessions_left(day, expiry, "day_file")
+    sessions = max(0, sessions_left(day, expiry, "day_file"))
     years = years_to_expiry(decided_at, expiry)
     rate = float("nan") if curve is None else float(rates_for(curve, years))
     multiples = {lane: rule.move_multiple for lane, rule in settings.rules.items()}
