@@ -410,6 +410,60 @@ def test_volatility_falls_no_lower_than_a_point() -> None:
     assert pnl(of, "vol_down_10", "AAA") == pytest.approx(expected, rel=1e-5)
 
 
+def tree(spot: float, strike: float, right: str, vol: float, ex_years: float) -> float:
+    """An American option with a dividend of 2 in a binomial tree at 4 % (Cox, Ross, Rubinstein).
+
+    The spot less the value of the dividend is what the tree is of; exercise before the ex-date
+    has the dividend still in it (Hull, 10th ed., section 21.3).
+    """
+    steps, rate = 1500, 0.04
+    step = YEARS / steps
+    up = np.exp(vol * step**0.5)
+    chance = (np.exp(rate * step) - 1 / up) / (up - 1 / up)
+    bare = spot - 2.0 * np.exp(-rate * ex_years)
+    sign = 1.0 if right == "C" else -1.0
+    values = np.array([])
+    for n in range(steps, -1, -1):
+        prices = bare * up ** (2.0 * np.arange(n + 1) - n)
+        if n * step < ex_years:
+            prices = prices + 2.0 * np.exp(-rate * (ex_years - n * step))
+        exercised = np.maximum(sign * (prices - strike), 0.0)
+        if n < steps:
+            held_on = chance * values[1:] + (1 - chance) * values[:-1]
+            exercised = np.maximum(exercised, held_on * np.exp(-rate * step))
+        values = exercised
+    return float(values[0])
+
+
+@pytest.mark.parametrize("contract", [PUT, ("BBB", "C", 195.0, 0.30)], ids=["put", "call"])
+def test_american_options_on_payers_against_a_tree(contract: Contract) -> None:
+    ticker, right, strike, vol = contract
+    ex_years = 20 / 365
+    dividends = pl.DataFrame(
+        {"underlying": [ticker], "ex_date": [date(2025, 6, 29)], "years": [ex_years],
+         "amount": [2.0]}
+    )  # fmt: skip
+    curve = Curve(np.array([1 / 12, 10.0]), np.array([0.04, 0.04]), "treasury 2025-06-06")
+    contracts = pl.DataFrame(
+        {"symbol": [symbol(contract)], "underlying": [ticker], "root": [ticker],
+         "expiry": [EXPIRY], "right": [right], "strike": [strike], "spot": [200.0],
+         "price": [tree(200.0, strike, right, vol, ex_years)], "style": ["american"],
+         "is_standard": [True]}
+    )  # fmt: skip
+    rows = OPTION_GREEKS.conform(
+        value_contracts(contracts, SLOT, curve, dividends),
+        trade_date=DAY, basis="snapshot", slot=SLOT, available_at=SLOT, price_source="mid",
+    )  # fmt: skip
+    of = valued_book(
+        worlds.positions([held(contract, -1)]), None, worlds.last_prices(PRICES), rows, dividends,
+        BETAS, CATEGORIES, DAY, SLOT,
+    )  # fmt: skip
+    for scenario, (shock, points) in SHOCKS.items():
+        moved = tree(200.0 * (1 + shock), strike, right, vol + points, ex_years)
+        expected = -100 * (moved - tree(200.0, strike, right, vol, ex_years))
+        assert pnl(of, scenario, ticker) == pytest.approx(expected, abs=3.0), scenario
+
+
 def test_later_rows_are_not_used() -> None:
     later = worlds.last_prices({"AAA": 99.0}, slot=SLOT.replace(minute=SLOT.minute + 1))
     of = book(prices=pl.concat([worlds.last_prices(PRICES), later]))

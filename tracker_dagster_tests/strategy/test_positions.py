@@ -182,6 +182,7 @@ def test_a_threatened_call_with_nothing_to_roll_to_holds() -> None:
         ({"chain": quotes({"ask": 0.6, "quote_status": "NO_BID"})}, "quote_no_bid"),
         ({"chain": quotes({"bid": 0.5, "ask": 0.6, "quote_at": SLOT - timedelta(hours=5)})},
          "stale_quote"),
+        ({"chain": quotes({"bid": 0.5, "ask": 0.6, "is_standard": False})}, "adjusted_contract"),
         ({"stock": 55.0}, "mid_below_intrinsic"),
         ({"held": position(expiry=date(2025, 6, 6))}, "expired_but_open"),
         ({"actions": worlds.actions([{"ticker": "AAA", "action": "split", "ex_date": DAY,
