@@ -6,6 +6,7 @@ from tracker_dagster.assets.report_rows import ReportRows, shown_market
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.monday import monday_row, render_monday
+from tracker_dagster.reports.page import html_page
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
 from tracker_dagster.schemas.captured import COLLECTION_GAPS
 from tracker_dagster.schemas.decisions import PROMOTIONS, STRUCTURE_FEATURES
@@ -29,10 +30,10 @@ from tracker_dagster.schemas.suitability import SUITABILITY
         "contract_health",
         "friday_scorecard",
     ),
-    kinds=("markdown",),
+    kinds=("markdown", "html"),
 )
 def monday_report(run: DayRun) -> Outcome:
-    """``data/reports/DATE/monday.md``: what the week is to bring, as it stands on the session.
+    """What the week is to bring, as it stands: ``data/reports/DATE/monday.md`` and ``.html``.
 
     Made on every session; what is not known stays an empty state and stops nothing.
     """
@@ -56,7 +57,10 @@ def monday_report(run: DayRun) -> Outcome:
         cards=rows.of_day(FRIDAY_SCORECARD),
         open_positions=rows.open_positions,
     )
-    paths = write_dated(run.knobs.reports_dir, run.day, markdown, "monday.md")
+    paths = [
+        *write_dated(run.knobs.reports_dir, run.day, markdown, "monday.md"),
+        *write_dated(run.knobs.reports_dir, run.day, html_page(markdown), "monday.html"),
+    ]
     results = []
     if decision_at is not None and basis is not None:
         frame = monday_row(

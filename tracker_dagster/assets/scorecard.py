@@ -9,7 +9,9 @@ from tracker_dagster.assets.report_rows import ReportRows, shown_market
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.endings import ended_positions
 from tracker_dagster.reports.documents import write_dated
-from tracker_dagster.reports.model_compare import model_scores_text
+from tracker_dagster.reports.model_compare import latest_scores, model_scores_text
+from tracker_dagster.reports.page import html_page
+from tracker_dagster.reports.report_charts import scorecard_charts
 from tracker_dagster.reports.scorecard import render_scorecard
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.captured import MARKET_LAST
@@ -92,10 +94,10 @@ def _judged(run: DayRun, ended: pl.DataFrame) -> pl.DataFrame:
     FRIDAY_SCORECARD,
     group="reports",
     deps=("outcomes", "premium_estimate_scores", "model_scores", "weekly_picks"),
-    kinds=("markdown",),
+    kinds=("markdown", "html"),
 )
 def friday_scorecard(run: DayRun) -> Outcome:
-    """How the positions that ended did, as ``data/reports/DATE/scorecard.md`` too.
+    """How the positions that ended did, as ``data/reports/DATE/scorecard.md`` and ``.html`` too.
 
     Made on every session: the week to date, the week before, and all so far.
     """
@@ -119,7 +121,13 @@ def friday_scorecard(run: DayRun) -> Outcome:
         ),
         measured=model_scores_text(rows.model_scores),
     )
-    paths = write_dated(run.knobs.reports_dir, run.day, markdown, "scorecard.md")
+    charts = {}
+    if run.is_last:
+        charts = scorecard_charts(rows.outcomes, latest_scores(rows.model_scores))
+    paths = [
+        *write_dated(run.knobs.reports_dir, run.day, markdown, "scorecard.md"),
+        *write_dated(run.knobs.reports_dir, run.day, html_page(markdown, charts), "scorecard.html"),
+    ]
     return Outcome(
         [result],
         {

@@ -10,11 +10,11 @@ from tracker_dagster.reports.svg import Chart
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --ground: #ffffff; --line: #d5dbe1;
-  --head: #eef2f5; --mark: #1f5a7a; --faint: #5d6b78; }
+  --head: #eef2f5; --mark: #1f5a7a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #dfe6ec; --ground: #14191f; --line: #36414c;
-  --head: #1f2730; --mark: #7fb8d6; --faint: #9aa8b4; } }
+  --head: #1f2730; --mark: #7fb8d6; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: var(--ground);
+body { margin: 0 auto; max-width: 92rem; padding: 1.5rem; background: var(--ground);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 h1 { margin: 0 0 .5rem; font-size: 1.6rem; }
 h2 { margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top: 2px solid var(--line);
@@ -28,7 +28,7 @@ code { font-size: .9em; }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
-th { position: sticky; top: 0; background: var(--head); white-space: nowrap; }
+th { background: var(--head); vertical-align: bottom; }
 tbody tr:hover { background: var(--head); }
 td { white-space: nowrap; }
 td.words { white-space: normal; min-width: 18rem; max-width: 36rem; }
@@ -36,12 +36,12 @@ td.words { white-space: normal; min-width: 18rem; max-width: 36rem; }
 figure { flex: 1 1 26rem; max-width: 44rem; margin: 0; padding: .4rem; background: #ffffff;
   border: 1px solid var(--line); border-radius: .3rem; }
 figure svg { display: block; width: 100%; height: auto; }
-figcaption { color: #5d6b78; font-size: .75rem; }
-@media print { nav { display: none; } body { max-width: none; } th { position: static; } }
+@media print { nav { display: none; } body { max-width: none; } }
 """
 
 #: A cell with more characters than this may break its line.
 _WORDS = 40
+_HEAD_CELL = re.compile(r"(?<=>)[^<]*(?=</th>)")
 _HEADING = re.compile(r"^(\d+)\. (.*)$")
 
 
@@ -83,7 +83,7 @@ def html_page(markdown: str, charts: Mapping[str, Sequence[Chart]] | None = None
             opened.attrSet("id", links[-1][0])
         elif opened.tag == "td" and len(token.content) > _WORDS:
             opened.attrJoin("class", "words")
-    body = parser.renderer.render(tokens, parser.options, {})
+    body = _HEAD_CELL.sub(_breakable, parser.renderer.render(tokens, parser.options, {}))
     nav = "".join(f'<a href="#{name}">{escape(text)}</a> ' for name, text in links)
     return _PAGE.format(
         title=escape(title), style=_STYLE, body=_with_nav(body, f"<nav>{nav}</nav>\n")
@@ -106,6 +106,11 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
+def _breakable(cell: re.Match[str]) -> str:
+    """A column's name that may be broken after its underscores, so that tables stay narrow."""
+    return cell.group().replace("_", "_<wbr>")
+
+
 def _without_number(heading: str) -> str:
     found = _HEADING.match(heading)
     return found.group(2) if found else heading
@@ -113,9 +118,7 @@ def _without_number(heading: str) -> str:
 
 def _figures(charts: Sequence[Chart]) -> str:
     figures = "\n".join(
-        f'<figure id="chart-{chart.name}">\n{chart.svg}\n'
-        f"<figcaption>{escape(chart.title)}</figcaption>\n</figure>"
-        for chart in charts
+        f'<figure id="chart-{chart.name}">\n{chart.svg}\n</figure>' for chart in charts
     )
     return f'<div class="charts">\n{figures}\n</div>\n'
 

@@ -144,7 +144,9 @@ def stress_chart(stress: pl.DataFrame) -> Chart | None:
         return None
     title = "What shocks would bring"
     figure, axes = canvas(title)
-    series = sorted(set(rows.select("account", "move").iter_rows()))
+    accounts = sorted(set(rows["account"]))
+    told = set(rows.select("account", "move").iter_rows())
+    series = [(account, move) for account in accounts for move in MOVES if (account, move) in told]
     width = 0.8 / len(series)
     places = np.arange(len(SCENARIOS))
     for number, (account, move) in enumerate(series):
@@ -155,15 +157,20 @@ def stress_chart(stress: pl.DataFrame) -> Chart | None:
         )
         heights = [pnl.get(scenario, np.nan) for scenario in SCENARIOS]
         shade = 1.0 if move == MOVES[0] else 0.5
-        colour = _COMPONENT_COLOURS[sorted({a for a, _ in series}).index(account) % 5]
+        colour = _COMPONENT_COLOURS[accounts.index(account) % len(_COMPONENT_COLOURS)]
         axes.bar(places + (number + 0.5) * width - 0.4, heights, width, color=colour, alpha=shade,
                  label=f"{account}, {move}")  # fmt: skip
-    axes.set_xticks(places, list(SCENARIOS.values()))
-    axes.tick_params(axis="x", labelsize=6.5, rotation=12)
+    axes.set_xticks(places, [_two_lines(name) for name in SCENARIOS.values()])
+    axes.tick_params(axis="x", labelsize=7)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("USD", fontsize=8)
     axes.legend(fontsize=7, frameon=False, ncols=2)
     return drawn(figure, "stress", title)
+
+
+def _two_lines(text: str) -> str:
+    first, blank, rest = text.partition(" and " if " and " in text else "volatility ")
+    return f"{first}{blank.rstrip()}\n{rest}" if blank else text
 
 
 def models_chart(scores: pl.DataFrame) -> Chart | None:
@@ -201,18 +208,35 @@ def section_charts(
     scores: pl.DataFrame,
 ) -> dict[str, list[Chart]]:
     """The pictures of the summary, by the title of the section that each belongs to."""
-    found: dict[str, list[Chart | None]] = {
-        "Weekly Picks (Grouped by Pack Cost Buckets)": [
-            yield_chart(picks),
-            payoff_risk_chart(picks),
-            score_chart(picks, weights),
-        ],
-        "Active Contract Health": [
-            equity_chart(outcomes, account) for account in sorted(set(outcomes["account"]))
-        ],
-        "Side-by-Side Decision Changes": [models_chart(scores)],
-        "Portfolio Risk": [stress_chart(stress)],
-    }
+    return _there(
+        {
+            "Weekly Picks (Grouped by Pack Cost Buckets)": [
+                yield_chart(picks),
+                payoff_risk_chart(picks),
+                score_chart(picks, weights),
+            ],
+            "Active Contract Health": _equities(outcomes),
+            "Side-by-Side Decision Changes": [models_chart(scores)],
+            "Portfolio Risk": [stress_chart(stress)],
+        }
+    )
+
+
+def scorecard_charts(outcomes: pl.DataFrame, scores: pl.DataFrame) -> dict[str, list[Chart]]:
+    """The pictures of the scorecard, by the title of the section that each belongs to."""
+    return _there(
+        {
+            "Positions that ended": _equities(outcomes),
+            "What the gate was worth so far": [models_chart(scores)],
+        }
+    )
+
+
+def _equities(outcomes: pl.DataFrame) -> list[Chart | None]:
+    return [equity_chart(outcomes, account) for account in sorted(set(outcomes["account"]))]
+
+
+def _there(found: Mapping[str, list[Chart | None]]) -> dict[str, list[Chart]]:
     kept = {title: [chart for chart in charts if chart is not None]
             for title, charts in found.items()}  # fmt: skip
     return {title: charts for title, charts in kept.items() if charts}
