@@ -51,9 +51,7 @@ def _book(run: DayRun, slot: datetime) -> Book:
     holdings = holdings_as_of(ledger, moment).filter(pl.col("shares") != 0)
     tickers = sorted({*held["ticker"], *holdings["ticker"]})
     first = last_sessions(previous_session(run.day), HISTORY_SESSIONS)[0]
-    past: dict[str, Any] = {
-        "as_of": slot, "first": first, "last": run.day,
-    }  # fmt: skip
+    past: dict[str, Any] = {"as_of": slot, "first": first, "last": run.day}
     of_tickers = sorted({*tickers, MARKET})
     bars = run.warehouse.read(
         STOCK_DAY_AGGS,

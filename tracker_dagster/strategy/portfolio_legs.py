@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from tracker_dagster.analytics.dividends import cash_dividends
-from tracker_dagster.schemas.volatility import OPTION_GREEKS
 
 #: Where the shares of a position are: bought with it, as the paper book does, or held before.
 HELD = "held"
@@ -25,6 +24,9 @@ _NEEDED = (
     "implied_volatility", "status", *_GREEKS,
 )  # fmt: skip
 
+#: Columns of option_greeks that `option_legs` reads.
+GREEKS_READ = (*_NEEDED, "underlying", "expiry", "right", "strike")
+
 #: Columns of `share_legs`.
 SHARE_LEGS = {"account": pl.String, "ticker": pl.String, "shares": pl.Float64}
 
@@ -34,16 +36,14 @@ def share_legs(positions: pl.DataFrame, holdings: pl.DataFrame | None) -> pl.Dat
 
     Args:
         positions: open positions: ``account``, ``ticker``, ``right``, ``quantity``, ``shares``,
-            ``stock_basis`` and, where known, ``stock_source``: shares that are ``held`` are among
-            the holdings already, and so are those of calls that say nothing, where there are any.
+            ``stock_basis``, ``stock_source``: shares that are ``held`` are among the holdings
+            already, and so are those of calls that say nothing, where there are any.
         holdings: ``account``, ``ticker``, ``shares``; None where nothing is known of any.
 
     Returns:
         `SHARE_LEGS`, sorted.
     """
-    source = (
-        pl.col("stock_source") if "stock_source" in positions.columns else pl.lit(None, pl.String)
-    )
+    source = pl.col("stock_source")
     in_account = (
         pl.DataFrame(schema=SHARE_LEGS)
         if holdings is None
@@ -99,11 +99,8 @@ def option_legs(
         .then(pl.lit("not in the chain of the slot"))
         .when(pl.col("spot").is_null())
         .then(pl.lit("no price of the underlying in the chain"))
-        .when(pl.col("status").is_in(["OK", "EXPIRED"]))
-        .then(pl.lit(None, pl.String))
-        .when(pl.col("borrowed").is_not_null())
-        .then(pl.lit(None, pl.String))
-        .otherwise(pl.format("{}", "status")),
+        .when(~pl.col("status").is_in(["OK", "EXPIRED"]) & pl.col("borrowed").is_null())
+        .then("status"),
         volatility=pl.coalesce("implied_volatility", "borrowed"),
         is_borrowed=pl.col("implied_volatility").is_null() & pl.col("borrowed").is_not_null(),
     )
@@ -221,11 +218,3 @@ def _terms(legs: pl.DataFrame, dividends: pl.DataFrame, style: str) -> dict[str,
 
 def _array(column: pl.Series) -> np.ndarray:
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
-
-
-#: Columns of option_greeks that the legs are made from.
-GREEKS_READ = tuple(
-    name
-    for name in OPTION_GREEKS.columns
-    if name in {*_NEEDED, "underlying", "expiry", "right", "strike"}
-)

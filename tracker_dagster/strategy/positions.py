@@ -98,8 +98,9 @@ def contract_health(
         view["anomalies"] = anomalies(position, seen, view, day, slot, settings)
         view.update(triggers(position, view, settings))
         rolls = of_position.get((position["position_id"],), candidates.clear())
-        view["roll"] = chosen_roll(rolls, away=_depth(position, view) > 0 or bool(view["rapid_up"]))
-        recommendation, reasons = recommend(position, view, settings)
+        runs = bool(view["rapid_up"]) and position["right"] == "C"
+        roll = chosen_roll(rolls, away=_depth(position, view) > 0 or runs)
+        recommendation, reasons = recommend(position, view, roll, settings)
         gate = gates.get(ticker, {})
         rows.append(
             {
@@ -108,19 +109,18 @@ def contract_health(
                 "anomalies": json.dumps(view["anomalies"]),
                 "recommendation": recommendation,
                 "reasons": json.dumps(reasons),
-                **_roll_columns(view["roll"], rolls.height),
+                **_roll_columns(roll, rolls.height),
                 "fft_status": gate.get("fft_status"),
                 "fractal_status": gate.get("fractal_status"),
             }
         )
     return CONTRACT_HEALTH.conform(
-        pl.DataFrame([{k: v for k, v in row.items() if k != "roll"} for row in rows],
-                     infer_schema_length=None),
+        pl.DataFrame(rows, infer_schema_length=None),
         trade_date=day,
         slot=slot,
         available_at=slot,
         inputs=json.dumps(dict(inputs or {}), sort_keys=True, default=str),
-    )  # fmt: skip
+    )
 
 
 def _latest(frame: pl.DataFrame, key: str, order: str = "slot") -> pl.DataFrame:
@@ -190,7 +190,10 @@ def _roll_columns(roll: Mapping[str, Any] | None, count: int) -> dict[str, Any]:
 
 
 def recommend(
-    position: Mapping[str, Any], view: Mapping[str, Any], settings: HealthSettings
+    position: Mapping[str, Any],
+    view: Mapping[str, Any],
+    roll: Mapping[str, Any] | None,
+    settings: HealthSettings,
 ) -> tuple[str, list[str]]:
     """What to do with a position, and why.
 
@@ -222,7 +225,7 @@ def recommend(
     calls_for = _roll_is_called_for(position, view, depth, settings)
     if not calls_for:
         return "HOLD_TO_ASSIGN", ["no trigger asks for anything"]
-    return _roll_or_hold(position, view["roll"], calls_for)
+    return _roll_or_hold(position, roll, calls_for)
 
 
 def _roll_is_called_for(

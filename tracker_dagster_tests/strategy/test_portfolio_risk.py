@@ -326,6 +326,12 @@ def test_shares_held_before_are_counted_once() -> None:
     assert risk(of, "ira")["stock_value"] == 300 * 50.0
 
 
+def test_a_call_that_says_nothing_of_its_shares_rests_on_those_that_are_there() -> None:
+    row = {**COVERED, "account": "ira"}
+    assert risk(book([row], [("ira", "AAA", 300.0)]), "ira")["stock_value"] == 300 * 50.0
+    assert risk(book([row], [("ira", "BBB", 1.0)]), "ira")["stock_value"] == 200 * 50.0 + 200.0
+
+
 def test_calls_without_shares_are_told() -> None:
     of = book([held(CALL, -3)], [("paper", "AAA", 150.0)])
     assert risk(of)["uncovered_call_shares"] == 150.0
