@@ -77,8 +77,9 @@ def promote(
 
 @app.command(rich_help_panel="Single steps")
 def monitor(as_of: AsOf = None, refresh: Refresh = False, db_path: DbPath = None) -> None:
-    """Check the open positions: prices, triggers, P&L, what to do."""
-    _make(["positions", "contract_health"], "health", as_of, refresh=refresh)
+    """Check the open positions: prices, triggers, P&L, what to do; `risk` shows them as a whole."""
+    steps = ["positions", "contract_health", "portfolio_risk", "portfolio_stress"]
+    _make(steps, "health", as_of, refresh=refresh)
 
 
 @app.command(rich_help_panel="Single steps")
