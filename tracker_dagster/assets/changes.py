@@ -1,5 +1,7 @@
 """The asset that compares a session's decisions with those of the session before."""
 
+from datetime import date
+
 import polars as pl
 
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
@@ -11,25 +13,35 @@ from tracker_dagster.strategy.changes import pick_changes as compare
 from tracker_dagster.trading_calendar import previous_session
 from tracker_dagster.warehouse import Write
 
+#: Sessions back in which the decision before is looked for.
+LOOK_BACK = 10
 #: What is read of the candidates, of which there are thousands.
 _GATES = ["symbol", "failed_gate"]
 
 
 def changes_since(run: DayRun, picks: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
-    """What changed since the session before, in the picks of one decision of the day.
+    """What changed since the last decision on the same basis, in one decision of the day.
+
+    That is of the session before, or of an earlier one, where that was not decided.
 
     Returns:
         Rows of pick_changes, and why there is nothing to compare with; None where there is.
     """
-    yesterday = previous_session(run.day)
-    basis = picks["basis"][0]
-    before = run.warehouse.read(
-        WEEKLY_PICKS, first=yesterday, last=yesterday, where={"basis": basis}
+    basis, first = picks["basis"][0], previous_session(run.day, LOOK_BACK)
+    decided = run.warehouse.read(
+        WEEKLY_PICKS,
+        first=first,
+        last=previous_session(run.day),
+        where={"basis": basis},
+        columns=["trade_date"],
     )
-    if before.is_empty():
-        note = f"{yesterday} was not decided on basis {basis}; there is nothing to compare with."
+    if decided.is_empty():
+        note = f"Nothing was decided on basis {basis} since {first}: nothing to compare with."
         return PICK_CHANGES.empty(), note
-    before = _latest(before)
+    last: date = max(decided["trade_date"])
+    before = _latest(
+        run.warehouse.read(WEEKLY_PICKS, first=last, last=last, where={"basis": basis})
+    )
 
     def of(table: Table, decision: pl.DataFrame, columns: list[str] | None = None) -> pl.DataFrame:
         day, at = decision.select("trade_date", "decision_at").row(0)
@@ -57,7 +69,10 @@ def _latest(picks: pl.DataFrame) -> pl.DataFrame:
     deps=("weekly_picks", "pick_candidates", "promotions"),
 )
 def pick_changes(run: DayRun) -> Outcome:
-    """What changed in the picks since the session before, on each basis that both have."""
+    """What changed in the picks since the decision before, on each basis by itself.
+
+    The decision before is that of the last session that was decided on the same basis.
+    """
     picks = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
     writes, notes, changed = [], {}, {}
     for basis in sorted(set(picks["basis"])):

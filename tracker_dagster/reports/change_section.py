@@ -51,13 +51,20 @@ def changes(found: pl.DataFrame | None, before: str | None = None, rows: int = _
             continue
         if of_kind.is_empty():
             continue
+        parts.append(f"### {TITLES[kind]} ({len(of_kind)})")
+        anew = of_kind.filter(pl.col("moved_by") == "expiry").sort("ticker")
+        if kind == "strike" and len(anew):
+            told = [" ".join((row["ticker"], row["before"], "→", row["after"]))
+                    for row in anew.iter_rows(named=True)]  # fmt: skip
+            parts.append(f"Chosen anew with the expiry: {_names(told)}.")
+            of_kind = of_kind.filter(pl.col("moved_by") != "expiry")
+            if of_kind.is_empty():
+                continue
         shown = of_kind.sort(pl.col("size").abs(), "ticker", descending=[True, False],
                              nulls_last=True).head(rows)  # fmt: skip
-        cut = f", {len(shown)} shown" if len(shown) < len(of_kind) else ""
-        parts += [
-            f"### {TITLES[kind]} ({len(of_kind)}{cut})",
-            table(shown, ("ticker", "before", "after", "moved_by", "why")),
-        ]
+        parts.append(table(shown, ("ticker", "before", "after", "moved_by", "why")))
+        if len(shown) < len(of_kind):
+            parts.append(f"The {len(shown)} that moved most, of {len(of_kind)}.")
     return "\n\n".join(parts)
 
 

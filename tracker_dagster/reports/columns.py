@@ -33,7 +33,7 @@ FORMATS: Formats = {
     **dict.fromkeys(
         ("total_pnl", "expected_value_100", "theta_day", "vega_point", "net_delta_usd",
          "beta_delta_usd", "pnl", "position_result", "buy_hold_pnl", "versus_hold",
-         "option_result", "prediction_error", "premium_error", "realised_pnl"),
+         "option_result", "predicted_result", "prediction_error", "premium_error", "realised_pnl"),
         signed_dollars,
     ),
     **dict.fromkeys(

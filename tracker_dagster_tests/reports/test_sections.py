@@ -83,10 +83,16 @@ def test_changes_are_told_by_kind_the_largest_first() -> None:
     ]  # fmt: skip
     text = changes(some_changes(rows))
     assert text.startswith("Since 2025-06-06: 13 tickers with a change. Moved by: calm 13.")
-    ranks = table(part(text, "### Ranks (13, 10 shown)"))
+    ranks = table(part(text, "### Ranks (13)"))
     assert [row["ticker"] for row in ranks] == [f"T{n:02}" for n in range(13, 3, -1)]
     assert "2025-06-13 → 2025-06-20: T01, T05." in part(text, "### Expiries that rolled (2)")
     assert text.index("### Expiries") < text.index("### Ranks")
+    assert "The 10 that moved most, of 13." in text
+    anew = [{"ticker": t, "change": "strike", "before": "10", "after": "11", "moved_by": by,
+             "why": "", "size": 1.0} for t, by in (("A", "expiry"), ("B", "price"))]  # fmt: skip
+    strikes = part(changes(some_changes(anew)), "### Strikes (2)")
+    assert "Chosen anew with the expiry: A 10 → 11." in strikes
+    assert [row["ticker"] for row in table(strikes)] == ["B"]
     assert changes(PICK_CHANGES.empty()) == "Nothing changed."
     assert changes(None, "Monday was not decided.") == "Monday was not decided."
 
