@@ -90,9 +90,9 @@ def _basis_text(rows: pl.DataFrame) -> str:
     first = rows.row(0, named=True)
     left_out = first["untold_count"]
     lead = (
-        f"Basis {first['basis']}, {first['weeks_count']} weeks, {first['first_expiry']} to "
-        f"{first['last_expiry']}: {first['picks_count']:,} candidate picks, bought and sold at the "
-        "decision of the week's first session and held to the expiry, whatever the cash allows."
+        f"Basis {first['basis']}, weeks: {first['weeks_count']}, {first['first_expiry']} to "
+        f"{first['last_expiry']}. Candidate picks: {first['picks_count']:,}, bought and sold at "
+        "the decision of the week's first session and held to the expiry, whatever the cash allows."
     )
     if left_out:
         lead += f" {left_out:,} more cannot be told and count under no model."

@@ -379,12 +379,12 @@ def verdict(
     """
     if interval is None:
         if weeks < settings.least_weeks:
-            return f"no difference can be told from {weeks} weeks: {settings.least_weeks} needed"
+            return f"no difference can be told yet: {weeks} of {settings.least_weeks} weeks"
         return f"no difference can be told: it is the same in nearly all of the {weeks} weeks"
     figures = (
         f"{interval.mean * 100:+.2f} % a week, "
-        f"{interval.level:.0%} interval {interval.low * 100:+.2f} to {interval.high * 100:+.2f}, "
-        f"{weeks} weeks"
+        f"{interval.level * 100:.0f} % interval {interval.low * 100:+.2f} to "
+        f"{interval.high * 100:+.2f}, {weeks} weeks"
     )
     if not interval.excludes_zero:
         return f"no difference can be told: {figures}"

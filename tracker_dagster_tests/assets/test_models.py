@@ -60,7 +60,7 @@ def test_a_week_comes_to_what_the_market_s_own_prices_say(decided, sim):
     assert told
     assert checks(result, "model_outcomes")["most_are_told"].passed
     (score,) = decided.rows("model_scores", EXPIRY).filter(pl.col("model") == "gated").to_dicts()
-    assert score["verdict"] == "no difference can be told from 1 weeks: 12 needed"
+    assert score["verdict"] == "no difference can be told yet: 1 of 12 weeks"
 
 
 def test_a_week_that_is_not_over_has_no_outcome(settled):

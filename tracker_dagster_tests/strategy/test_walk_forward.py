@@ -308,7 +308,7 @@ def test_few_weeks_prove_nothing() -> None:
     )
     assert gated["difference"] == pytest.approx(0.01)
     assert gated["low"] is gated["high"] is None
-    assert gated["verdict"] == "no difference can be told from 11 weeks: 12 needed"
+    assert gated["verdict"] == "no difference can be told yet: 11 of 12 weeks"
 
 
 def test_scores_of_a_day_do_not_know_later_weeks() -> None:
@@ -334,7 +334,7 @@ def test_the_report_says_it_in_words() -> None:
     rng = np.random.default_rng(1)
     frame = weeks(0.004 + rng.normal(0, 0.004, 52))
     text = model_scores_text(model_scores(frame, frame["trade_date"].max()))
-    assert "Basis day_file, 52 weeks, 2024-01-05 to 2024-12-27: 104 candidate picks" in text
+    assert "Basis day_file, weeks: 52, 2024-01-05 to 2024-12-27. Candidate picks: 104" in text
     assert "- gated against baseline: gated helped: +0." in text
     assert "- weighted against baseline: no difference can be told" in text
     assert "- gated against its shares alone: " in text
