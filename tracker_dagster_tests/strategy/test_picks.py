@@ -368,3 +368,33 @@ def test_adjusted_contracts_in_day_files_are_no_candidates() -> None:
 def test_an_empty_universe_gives_no_rows_and_disabled_tickers_none_either() -> None:
     off = worlds.universe(CATEGORIES).with_columns(enabled=pl.lit(value=False))
     assert picks_of(**world(universe=off)).is_empty()
+
+
+def test_what_is_not_known_of_a_pick_is_told_with_it_never_passed_in_silence() -> None:
+    young = worlds.structure(list(PRICES), bars=80)
+    pick = row(picks_of(**world(corporate_actions=None, earnings=None, structure=young)), "AAA")
+    assert pick["status"] == "picked"
+    assert json.loads(pick["gates_not_evaluated"]) == {
+        "split": "no splits known",
+        "fft": "insufficient_history",
+        "fractal": "insufficient_history",
+        "earnings": "no earnings calendar known",
+        "ex_dividend": "no dividends known",
+    }
+    unseen = row(picks_of(**world(structure=worlds.structure(["SPY"]))), "AAA")
+    assert json.loads(unseen["gates_not_evaluated"]) == {
+        "fft": "no structure features known",
+        "fractal": "no structure features known",
+    }
+    # A ticker without a pick has no gate left open: the stage says how far it came.
+    gone = row(picks_of(**world(contracts=worlds.chain({"SPY": 520.0}, VOLS))), "AAA")
+    assert gone["gates_not_evaluated"] == "{}"
+
+
+def test_statistics_of_another_session_are_not_the_days(picks: pl.DataFrame) -> None:
+    base = world()
+    today = worlds.suitability(base["universe"], base["bars"], base["corporate_actions"])
+    calm = worlds.daily(PRICES, dict.fromkeys(VOLS, 0.05), day=SESSION_BEFORE)
+    earlier = worlds.suitability(base["universe"], calm, None, SESSION_BEFORE)
+    both = picks_of(**world(suitability=pl.concat([earlier, today])))
+    assert_frame_equal(both, picks)
