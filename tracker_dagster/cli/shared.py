@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 console = Console()
 #: Columns of tables when nobody looks at them: in a file or a pipe no name may be cut.
-WIDE = 140
+WIDE = 160
 if not console.is_terminal:
     console.width = max(console.width, WIDE)
 problems = Console(stderr=True)

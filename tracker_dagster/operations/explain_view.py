@@ -12,6 +12,9 @@ from tracker_dagster.operations.explain import Audit, RankedCalls, in_words
 from tracker_dagster.operations.results import as_table
 from tracker_dagster.trading_calendar import EASTERN
 
+#: Shorter names, so that a row stays on one line.
+_SHORT = {"premium_yield": "yield", "otm_pct": "otm", "open_interest": "interest"}
+
 
 def strikes(rows: pl.DataFrame, day: date) -> list[RenderableType]:
     """Calls with their gates; the pick has choice 1."""
@@ -20,12 +23,14 @@ def strikes(rows: pl.DataFrame, day: date) -> list[RenderableType]:
     shown = rows.with_columns(
         pl.col("failed_gates").map_elements(_listed, return_dtype=pl.String),
         pl.col("gates_not_evaluated").map_elements(_explained, return_dtype=pl.String),
-        choice="choice_rank",
+    ).rename(
+        {"choice_rank": "choice", "failed_gates": "fails", "gates_not_evaluated": "not evaluated"}
     )
     columns = (
-        "ticker", "strike", "expiry", "bid", "ask", "mid", "delta", "premium_yield", "otm_pct",
-        "open_interest", "choice", "failed_gates", "gates_not_evaluated",
+        "ticker", "strike", "expiry", "bid", "ask", "delta", "yield", "otm", "interest", "choice",
+        "fails", "not evaluated",
     )  # fmt: skip
+    shown = shown.rename(_SHORT)
     lanes = sorted({f"{ticker} {lane}" for ticker, lane in rows.select("ticker", "lane").rows()})
     title = (
         f"Calls considered on {day} ({rows['basis'][0]}; {', '.join(lanes)}); choice 1 is the pick"
@@ -48,11 +53,14 @@ def calls(found: RankedCalls) -> list[RenderableType]:
     if found.rows.is_empty():
         return [f"No call that expires on {until} passes the limits at {at}."]
     columns = (
-        "ticker", "rank", "symbol", "dte", "price", "strike", "bid", "mid", "delta",
-        "open_interest", "otm_pct", "premium_yield", "yield_per_day", "annualised_yield",
-        "not_checked",
+        "ticker", "rank", "symbol", "dte", "price", "strike", "bid", "mid", "delta", "interest",
+        "otm", "yield", "a day", "a year", "not known",
     )  # fmt: skip
-    return [as_table(found.rows, columns, f"Calls that expire on {until}, at {at}")]
+    shown = found.rows.rename(
+        {**_SHORT, "yield_per_day": "a day", "annualised_yield": "a year",
+         "not_checked": "not known"}
+    )  # fmt: skip
+    return [as_table(shown, columns, f"Calls that expire on {until}, at {at}")]
 
 
 def audit(found: Audit) -> list[RenderableType]:

@@ -51,22 +51,22 @@ _FORMATS: Mapping[str, Callable[[Any], str]] = {
         _dollars,
     ),
     **dict.fromkeys(
-        ("premium_yield", "premium_captured", "otm_pct", "annualised_yield", "spread_pct",
-         "yield_on_price", "yield_on_basis"),
+        ("premium_yield", "premium_captured", "yield_on_price", "yield_on_basis", "otm", "yield",
+         "a year"),
         _percent,
     ),
     **dict.fromkeys(("shares", "covered", "free"), lambda value: f"{value:,g}"),
-    "yield_per_day": lambda value: f"{value:.3%}",
+    "a day": lambda value: f"{value:.3%}",
     **dict.fromkeys(("delta", "sharpe", "suitability", "beta"), lambda value: f"{value:.2f}"),
     **dict.fromkeys(("stored", "recomputed", "difference"), lambda value: f"{value:.6g}"),
     **dict.fromkeys(
-        ("annual_volatility", "max_drawdown", "hit_rate", "hit_low", "hit_high"),
+        ("volatility", "drawdown", "hit_rate", "hit_low", "hit_high"),
         lambda value: f"{value:.1%}",
     ),
-    **dict.fromkeys(("tail_width", "return_entropy", "coherence", "rank_drift"),
+    **dict.fromkeys(("tails", "entropy", "coherence", "rank_drift"),
                     lambda value: f"{value:.3f}"),
     **dict.fromkeys(
-        ("last_close", "expected_move_5d", "estimate_100", "position_result", "buy_hold_pnl",
+        ("close", "move_5d", "estimate", "position_result", "buy_hold_pnl",
          "versus_hold", "prediction_error"),
         _dollars,
     ),
@@ -141,17 +141,22 @@ def suitability(warehouse: Warehouse, day: date) -> list[RenderableType]:
     rows = warehouse.read(SUITABILITY, first=day, last=day)
     if rows.is_empty():
         return [f"Nobody was in the universe on {day}."]
+    names = {
+        "last_close": "close", "annual_volatility": "volatility", "max_drawdown": "drawdown",
+        "tail_width": "tails", "return_entropy": "entropy", "expected_move_5d": "move_5d",
+        "premium_estimate_100": "estimate",
+    }  # fmt: skip
     columns = (
-        "ticker", "category", "lane", "last_close", "annual_volatility", "sharpe", "max_drawdown",
-        "tail_width", "return_entropy", "beta", "expected_move_5d", "coherence", "suitability",
-        "estimate_100",
+        "ticker", "category", "lane", "close", "volatility", "sharpe", "drawdown", "tails",
+        "entropy", "beta", "move_5d", "coherence", "suitability", "estimate",
     )  # fmt: skip
-    shown = rows.rename({"premium_estimate_100": "estimate_100"}).sort(
+    shown = rows.rename(names).sort(
         "suitability", "ticker", descending=[True, False], nulls_last=True
     )
     parts: list[RenderableType] = [
         as_table(shown, columns, f"Suitability on {day}"),
-        "estimate_100 is an estimate of one call at the realised volatility, not a quote.",
+        "estimate: of one call's premium at the realised volatility, no quote · move_5d: one "
+        "deviation, dollars · tails: between the 1st and 10th percentile of daily returns",
     ]
     if reasons := sorted(set(rows["stats_reason"].drop_nulls())):
         parts.append(f"Without all statistics: {'; '.join(reasons)}")
