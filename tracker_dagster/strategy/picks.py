@@ -167,7 +167,11 @@ def _with_outcome(rows: pl.DataFrame, expiry: date) -> pl.DataFrame:
         (pl.col("price_problem").is_not_null(), "price", pl.col("price_problem")),
         (pl.col("price").is_null(), "price", pl.lit("missing_price: not in the data")),
         (pl.col("lane").is_null(), "lane", pl.lit("no_lane: suitability has no row of the ticker")),
-        (considered == 0, "chain", pl.lit(f"no_calls: none expire on {expiry} in the data")),
+        (
+            considered == 0,
+            "chain",
+            pl.lit(f"no_calls: pick_candidates holds none that expires on {expiry}"),
+        ),
         (
             pl.col("symbol").is_null(),
             "selection",
