@@ -10,7 +10,7 @@ import polars as pl
 from tracker_dagster.assets.acted_on import openings_of
 from tracker_dagster.assets.picks import DAY_FILE, SNAPSHOT
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
-from tracker_dagster.ledger.events import PositionOpened
+from tracker_dagster.ledger.events import PAPER, PositionOpened
 from tracker_dagster.ledger.position_commands import open_position
 from tracker_dagster.schemas.book import OPENINGS
 from tracker_dagster.schemas.decisions import PROMOTIONS, WEEKLY_PICKS
@@ -18,7 +18,6 @@ from tracker_dagster.trading_calendar import EASTERN, current_session, session_o
 
 #: Run tag with which the daily job asks for promoted picks to be opened in the paper book.
 OPEN_TAG = "tracker/open"
-PAPER = "paper"
 #: Who opens promoted picks, in the ledger.
 DAILY = "daily"
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from tracker_dagster.assets.openings import OPEN_TAG, PAPER
+from tracker_dagster.assets.openings import OPEN_TAG
 from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.ledger.events import PAPER
 
 #: Run tag that tells scheduled work from a person's; limits in dagster.yaml refer to it.
 LANE_TAG = "tracker/lane"

@@ -272,6 +272,11 @@ class PositionOpened(Event):
         return parse_option_symbol(self.symbol).underlying
 
     @property
+    def strike(self) -> float:
+        """Strike in dollars a share."""
+        return float(parse_option_symbol(self.symbol).strike)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Account, session, decision and contract."""
         return {

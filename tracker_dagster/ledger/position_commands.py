@@ -1,4 +1,4 @@
-"""What people can do to positions: open, close, expire, assign, roll. Only events are added."""
+"""What people can do to positions: open, close, expire, assign. Only events are added."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def open_position(
             event = _on_held_shares(store, event, floor_at_basis=floor_at_basis)
         _require_cash(event, cash)
         return _record(store, event)
-    _require_same_facts(Event.from_row(there.row(0, named=True)), event)
+    require_same_facts(Event.from_row(there.row(0, named=True)), event)
     return Recorded(event.event_id, is_new=False)
 
 
@@ -138,7 +138,7 @@ def _on_held_shares(
             f"holds {held:g}, {max(free, 0):g} of them free"
         )
     basis = average_basis(book.lots[event.account, event.ticker])
-    strike = float(event.symbol[-8:]) / 1000
+    strike = event.strike
     if floor_at_basis and (basis is None or strike < basis):
         why = "is not known" if basis is None else f"is {basis:.2f}"
         raise LedgerError(
@@ -151,7 +151,7 @@ def _on_held_shares(
 def _require_cash(event: PositionOpened, cash: float | None) -> None:
     if event.quantity > 0 or event.is_call_sold or cash is None:
         return
-    secured = float(event.symbol[-8:]) / 1000 * event.shares * -event.quantity
+    secured = event.strike * event.shares * -event.quantity
     if secured > cash:
         raise LedgerError(
             f"{-event.quantity} puts of {event.symbol} need {secured:,.2f} USD to secure them: "
@@ -159,7 +159,12 @@ def _require_cash(event: PositionOpened, cash: float | None) -> None:
         )
 
 
-def _require_same_facts(there: Event, asked: PositionOpened) -> None:
+def require_same_facts(there: Event, asked: PositionOpened) -> None:
+    """Refuse to open a position again with other facts than it was opened with.
+
+    Raises:
+        LedgerError: they differ.
+    """
     # The basis of held shares follows from the lots, which change: it is nobody's word.
     derived = {"stock_basis"} if asked.stock_source == HELD else set()
     differing = [
@@ -196,7 +201,7 @@ def close_position(
     Raises:
         LedgerError: there is no such open position.
     """
-    effective_at = _end_of(store, position_id, now, effective_at)
+    effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
         PositionClosed(
@@ -227,7 +232,7 @@ def expire_position(
     Raises:
         LedgerError: there is no such open position.
     """
-    effective_at = _end_of(store, position_id, now, effective_at)
+    effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
         PositionExpired(
@@ -254,7 +259,7 @@ def assign_position(
     Raises:
         LedgerError: there is no such open position.
     """
-    effective_at = _end_of(store, position_id, now, effective_at)
+    effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
         PositionAssigned(
@@ -267,127 +272,14 @@ def assign_position(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Rolled:
-    """A roll as recorded.
-
-    Attributes:
-        closed_id: the position that ended.
-        opened: the position that took its place.
-        net_credit: dollars for the whole position, after fees; negative for a debit.
-    """
-
-    closed_id: str
-    opened: Recorded
-    net_credit: float
-
-
-def roll_position(
-    store: LedgerStore,
-    position_id: str,
-    *,
-    symbol: str,
-    close_price: float,
-    open_price: float,
-    day: date,
-    decision_at: datetime,
-    now: datetime,
-    actor: str,
-    close_fees: float = 0.0,
-    open_fees: float = 0.0,
-    effective_at: datetime | None = None,
-) -> Rolled:
-    """End a position and open ``symbol`` in its place, both or neither, at one instant.
-
-    Account, contracts, shares and the stock leg with its basis go over to the new position, so
-    that the old one's result is that of its option alone. Rolling the same again changes nothing.
-
-    Args:
-        store: the ledger.
-        position_id: the position to end.
-        symbol: OPRA ticker on the same underlying, with the same right.
-        close_price: dollars a share paid to end the old contract (got, where it was bought).
-        open_price: dollars a share got for the new one.
-        day: session of the decision.
-        decision_at: instant of the decision.
-        now: when this is recorded.
-        actor: who records it.
-        close_fees: dollars, of the ending.
-        open_fees: dollars, of the opening.
-        effective_at: when both were filled; ``now``, but after the decision, when None.
-
-    Raises:
-        LedgerError: no such open position, another underlying or right, the same contract, or
-            one that was opened on this decision by itself.
-        ValueError: not an option symbol, or a negative price.
-    """
-    ledger = store.read(LEDGER)
-    ever = book_as_of(ledger, datetime.max.replace(tzinfo=UTC)).positions
-    old = ever.get(position_id)
-    if old is None:
-        raise LedgerError(f"there is no position {position_id}")
-    moment = effective_at or max(now, old["opened_at"], decision_at + timedelta(microseconds=1))
-    if moment <= decision_at:
-        raise LedgerError(f"filled at {moment}, before the decision at {decision_at}")
-    opened = PositionOpened(
-        account=old["account"],
-        day=day,
-        decision_at=decision_at,
-        symbol=symbol,
-        quantity=old["quantity"],
-        price=open_price,
-        shares=old["shares"],
-        stock_basis=old["stock_basis"],
-        stock_source=old["stock_source"],
-        rolled_from=position_id,
-        fees=open_fees,
-        effective_at=moment,
-        recorded_at=now,
-        actor=actor,
-    )
-    credit = old["quantity"] * old["shares"] * (close_price - open_price) - close_fees - open_fees
-    if old["rolled_to"] == opened.event_id:
-        there = store.read(LEDGER, where={"event_id": opened.event_id})
-        _require_same_facts(Event.from_row(there.row(0, named=True)), opened)
-        return Rolled(position_id, Recorded(opened.event_id, is_new=False), credit)
-    _require_roll(old, opened, ever)
-    closed = PositionClosed(
-        position_id=position_id,
-        price=close_price,
-        rolled_to=opened.event_id,
-        fees=close_fees,
-        effective_at=_end_of(store, position_id, now, moment),
-        recorded_at=now,
-        actor=actor,
-    )
-    append(store, [closed, opened])
-    return Rolled(position_id, Recorded(opened.event_id, is_new=True), credit)
-
-
-def _require_roll(
-    old: dict[str, Any], opened: PositionOpened, ever: dict[str, dict[str, Any]]
-) -> None:
-    if opened.symbol == old["symbol"]:
-        raise LedgerError(f"{opened.symbol} is what is held: roll to another contract")
-    if opened.ticker != old["ticker"] or opened.symbol[-9] != old["right"]:
-        raise LedgerError(
-            f"a roll stays on {old['ticker']} and its {_RIGHTS[old['right']]}: {opened.symbol} "
-            "would be another trade, close and open instead"
-        )
-    if opened.event_id in ever:
-        raise LedgerError(
-            f"{opened.symbol} was opened on this decision by itself "
-            f"({opened.account}, position {opened.event_id[:12]})"
-        )
-
-
-_RIGHTS = {"C": "calls", "P": "puts"}
-
-
-def _end_of(
+def end_of(
     store: LedgerStore, position_id: str, now: datetime, effective_at: datetime | None
 ) -> datetime:
-    """When an end takes effect: ``effective_at``, else now, but never before the opening."""
+    """When an end takes effect: ``effective_at``, else now, but never before the opening.
+
+    Raises:
+        LedgerError: there is no such position, it was not open yet, or it has ended.
+    """
     opened = store.read(LEDGER, where={"event_id": position_id, "kind": PositionOpened.kind})
     if opened.is_empty():
         raise LedgerError(f"there is no position {position_id}")

@@ -11,12 +11,11 @@ import polars as pl
 from tracker_dagster.ledger.book import has_stock_leg
 from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.ledger.position_commands import (
-    Rolled,
     assign_position,
     close_position,
     expire_position,
-    roll_position,
 )
+from tracker_dagster.ledger.rolls import Rolled, roll_position
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.positions import captured_price, open_positions
 from tracker_dagster.schemas.book import CONTRACT_HEALTH

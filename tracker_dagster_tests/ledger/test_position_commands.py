@@ -13,8 +13,8 @@ from tracker_dagster.ledger.position_commands import (
     close_position,
     expire_position,
     open_position,
-    roll_position,
 )
+from tracker_dagster.ledger.rolls import roll_position
 from tracker_dagster.schemas.book import POSITIONS
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.warehouse import Warehouse
