@@ -8,6 +8,9 @@ from tracker_dagster import trading_calendar
 from tracker_dagster.strategy.known import known_at
 from tracker_dagster.strategy.tickers import DAY_FILE, SNAPSHOT, Decision
 
+#: What a row of iv_percentile says of rank and percentile, among reasons for other columns.
+_OF_RANK = r"rank and percentile: ([^;]*)"
+
 
 def iv_ranks(
     tickers: pl.DataFrame, iv_percentile: pl.DataFrame | None, decision: Decision
@@ -46,7 +49,8 @@ def iv_ranks(
             "iv_percentile",
             ticker="underlying",
             iv_rank_source=pl.format("{} {}", "basis", "trade_date"),
-            _reason=pl.col("reason"),
+            # The row tells of other columns too.
+            _reason=pl.coalesce(pl.col("reason").str.extract(_OF_RANK), "reason"),
         )
     )
     known = pl.col("iv_rank").is_not_null() & pl.col("iv_percentile").is_not_null()

@@ -371,6 +371,10 @@ def test_the_iv_rank_shown_is_of_the_session_before_and_of_its_own_basis() -> No
     short = row(picks_of(**day_file_world(iv_percentile=iv_rows(SESSION_BEFORE, "day_file", None))),
                 "AAA")  # fmt: skip
     assert short["iv_rank_reason"] == "126 sessions needed"
+    told = "rank and percentile: 29 of 252 sessions have a value; change_5d: no value"
+    many = iv_rows(SESSION_BEFORE, "day_file", None, reason=told)
+    short = row(picks_of(**day_file_world(iv_percentile=many)), "AAA")
+    assert short["iv_rank_reason"] == "29 of 252 sessions have a value"
 
 
 def _later(basis: str) -> dict[str, pl.DataFrame]:
