@@ -342,5 +342,13 @@ SUMMARY = together(
             "ticker", "model", "decision", "reason", "strike", "decision_changed",
             "strike_changed",
         )),
+        *(f"weekly_picks.{name}" for name in (
+            "static_return", "if_called_return", "break_even", "assignment_probability",
+            "expected_value_100", "strike_quality", "iv_rank",
+        )),
+        *("model_scores.difference", "model_scores.low", "model_scores.high"),
+        *("pick_changes.change", "pick_changes.moved_by", "pick_changes.why"),
+        *("portfolio_risk.net_delta_usd", "portfolio_risk.capital", "portfolio_stress.pnl"),
+        *("holding_calls.symbol", "holding_calls.premium", "outcomes.position_result"),
     ),
 )  # fmt: skip

@@ -27,6 +27,8 @@ _FLAGS = (
     ("fft_status", "fft"),
     ("fractal_status", "fractal"),
 )
+#: Gates that a strike passes or fails as price, volatility and time move on.
+_MOVING_GATES = ("min_otm", "delta_band", "min_yield", "max_yield")
 _ALARMS = (True, "unstable")
 
 
@@ -202,24 +204,28 @@ def _strike_mover(
         return "expiry", f"chosen anew for the expiry of {now['expiry']}", {}
     if was["lane"] != now["lane"]:
         return "lane", f"{now['lane']} aims at another delta than {was['lane']}", {}
-    if failed_now is not None:
-        if was["symbol"] not in failed_now:
-            return "listing", f"{_money(was['strike'])} is not in the data any more", {}
-        if gate := failed_now[was["symbol"]]:
-            return f"gate {gate}", f"{_money(was['strike'])} fails {gate} now", {}
-    if failed_then is not None:
-        if now["symbol"] not in failed_then:
-            return "listing", f"{_money(now['strike'])} was not in the data before", {}
-        if gate := failed_then[now["symbol"]]:
-            return f"gate {gate}", f"{_money(now['strike'])} failed {gate} before", {}
     detail = {name: round(float(part), 6) for name, part in parts.items()}
     step = now["strike"] - was["strike"]
     pushing = {name: part for name, part in detail.items() if part * step > 0}
-    if not pushing:
-        return "not told", "neither price, volatility nor time explains it", {}
-    by = max(pushing, key=lambda name: abs(pushing[name]))
+    by = max(pushing, key=lambda name: abs(pushing[name])) if pushing else None
     told = ", ".join(f"{name} {part:+.2f}" for name, part in detail.items())
-    return by, f"the strike at the lane's delta moved by {told}", {"target_strike": detail}
+    moved = f"the strike at the lane's delta moved by {told}"
+    for row, failed, when, absent in (
+        (was, failed_now, "fails {} now", "is not in the data any more"),
+        (now, failed_then, "failed {} before", "was not in the data before"),
+    ):
+        if failed is None:
+            continue
+        if row["symbol"] not in failed:
+            return "listing", f"{_money(row['strike'])} {absent}", {}
+        if gate := failed[row["symbol"]]:
+            why = f"{_money(row['strike'])} {when.format(gate)}"
+            if gate not in _MOVING_GATES or by is None:
+                return f"gate {gate}", why, {}
+            return f"gate {gate} ({by})", f"{why}; {moved}", {"target_strike": detail}
+    if by is None:
+        return "not told", "neither price, volatility nor time explains it", {}
+    return by, moved, {"target_strike": detail}
 
 
 def _target_parts(was: Sequence[Row], now: Sequence[Row]) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
+from tools.examples import charts_of
 from tracker_dagster.reports.page import html_page, with_pictures
 from tracker_dagster.reports.report_charts import (
     equity_chart,
@@ -175,6 +176,11 @@ def test_text_stays_text_and_sections_are_linked() -> None:
 def test_the_same_report_gives_the_same_page() -> None:
     one, two = (html_page(MARKDOWN, {"Picks": one_list(every_chart())}) for _ in range(2))
     assert one == two
+
+
+def test_pictures_can_be_taken_out_of_a_page_again() -> None:
+    charts = {"Picks": one_list(every_chart())}
+    assert charts_of(html_page(MARKDOWN, charts)) == charts
 
 
 def test_markdown_with_pictures_beside_it() -> None:

@@ -146,6 +146,10 @@ def test_a_strike_that_a_gate_moved() -> None:
         candidates_before=candidates(k105=None, k107="spread"),
     )  # fmt: skip
     assert rose["strike"]["why"] == "107 failed spread before"
+    # The price rose by four: what was five above it is now too near.
+    near = two_days({}, {"price": 104.0, **now}, candidates_after=candidates(k105="min_otm"))
+    assert near["strike"]["moved_by"] == "gate min_otm (price)"
+    assert near["strike"]["why"].startswith("105 fails min_otm now; the strike at the lane's")
     gone = two_days({}, now, candidates_after=candidates(k107=None))
     assert gone["strike"]["moved_by"] == "listing"
 
