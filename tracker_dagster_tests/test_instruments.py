@@ -54,6 +54,7 @@ def test_malformed_symbols_are_refused_by_both_forms(text):
     assert set(columns_of(text).values()) == {None}
 
 
+@pytest.mark.feature(12)
 @pytest.mark.parametrize(
     ("strike", "mills"), [(16.15, "00016150"), (32.05, "00032050"), ("0.5", "00000500")]
 )  # fmt: skip
@@ -81,6 +82,7 @@ def facts_of(text):
     return {name: getattr(symbol, name) for name in names} | {"strike": float(symbol.strike)}
 
 
+@pytest.mark.feature(12)
 @given(roots, st.dates(date(2003, 1, 1), date(2099, 12, 31)), st.sampled_from("CP"), mills)
 def test_symbols_round_trip_and_columns_agree(root, expiry, right, strike):
     text = build_option_symbol(root, expiry, right, Decimal(strike) / 1000)

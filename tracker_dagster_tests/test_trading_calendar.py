@@ -22,6 +22,7 @@ def test_session_file_is_what_exchange_calendars_says():
     assert TARGET.read_text().splitlines()[1:] == rows()
 
 
+@pytest.mark.feature(14)
 def test_sessions_per_year_are_those_of_the_exchange():
     counts = {
         year: len(cal.sessions_between(date(year, 1, 1), date(year, 12, 31)))
@@ -36,6 +37,7 @@ def test_mourning_day_and_hurricane_have_no_session():
     assert not cal.is_session(date(2012, 10, 30))
 
 
+@pytest.mark.feature(14)
 @pytest.mark.parametrize("day", ["2023-07-03", "2024-12-24", "2025-11-28", "2026-11-27"])
 def test_early_closes_end_at_one(day):
     session = cal.session_on(date.fromisoformat(day))
@@ -55,6 +57,7 @@ def test_open_moves_with_daylight_saving():
     assert cal.session_on(date(2026, 11, 2)).open == datetime(2026, 11, 2, 14, 30, tzinfo=UTC)
 
 
+@pytest.mark.feature(14)
 @pytest.mark.parametrize(
     ("after", "expiry"),
     [

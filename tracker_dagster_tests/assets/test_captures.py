@@ -65,12 +65,14 @@ def test_an_answer_that_comes_after_its_slot_is_a_gap(fresh, sim, clock):
     assert gaps["reason"].str.contains("too late").any()
 
 
+@pytest.mark.feature(6)
 def test_every_row_of_a_slot_was_seen_within_its_quarter_of_an_hour(settled):
     rows = settled.rows("option_chain", TODAY)
     assert (rows["available_at"] - rows["slot"]).max() <= timedelta(minutes=15)
     assert (rows["available_at"] >= rows["slot"]).all()
 
 
+@pytest.mark.feature(7)
 def test_shortly_before_the_close_the_decision_still_has_its_prices(fresh, clock):
     clock(at(15, 59))
     assert fresh.run("daily", TODAY).success

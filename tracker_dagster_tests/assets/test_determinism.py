@@ -70,6 +70,7 @@ def test_a_past_day_is_not_decided_anew_by_what_came_after_it(settled, sim, swit
         assert after[name].equals(before[name]), name
 
 
+@pytest.mark.feature(36)
 def test_the_same_rows_have_the_same_data_version(settled):
     def version(result):
         (event,) = result.asset_materializations_for_node("option_day_aggs")
@@ -123,6 +124,7 @@ def test_a_past_day_asks_for_no_live_answer_and_states_its_gap(settled, requests
     assert str(TODAY) in summary(settled).splitlines()[0]
 
 
+@pytest.mark.feature(6)
 def test_a_captured_day_is_parsed_again_from_raw_after_its_rows_are_lost(settled, sim, requests):
     before, report = settled.content(), summary(settled)
     with settled.warehouse.connection(read_only=False) as connection:

@@ -214,6 +214,7 @@ def test_sessions_from_before_there_were_volatilities_get_them(home, requests):
         assert home.place.rows(name).sort("trade_date").equals(rows.sort("trade_date")), name
 
 
+@pytest.mark.feature(10)
 @pytest.mark.slow
 def test_an_empty_home_is_filled_in_one_run(place):
     with stored_instance(place.home / "dagster") as instance:

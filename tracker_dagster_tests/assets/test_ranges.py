@@ -33,6 +33,7 @@ def assert_the_first_two_are_known(place):
     assert sorted(known) == [str(day) for day in PAST[:2]]
 
 
+@pytest.mark.feature(10)
 @pytest.mark.parametrize(
     "error",
     [

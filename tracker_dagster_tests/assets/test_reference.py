@@ -133,6 +133,7 @@ def test_what_the_plan_refuses_is_stated_and_stops_nothing(place, sim, asset):
     assert place.rows(asset).height > 0
 
 
+@pytest.mark.feature(40)
 def test_stock_bars_of_a_plan_without_flat_files_come_over_rest(place, tmp_path):
     with recorded_market(plan="basic") as (sim, asked):
         poor = Place(tmp_path / "poor", sim.url)
@@ -168,6 +169,7 @@ def _replaced(place, table, day):
     return place.rows("alerts").filter(pl.col("kind") == "stale_decision")["subject"].to_list()
 
 
+@pytest.mark.feature(36)
 def test_a_replaced_file_alerts_every_decision_that_read_its_day(settled):
     old = date(2026, 5, 28)
     assert _replaced(settled, "stock_day_aggs", old) == [f"stock_day_aggs {old}"]

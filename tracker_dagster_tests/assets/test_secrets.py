@@ -58,6 +58,7 @@ def everything_said(result):
 ASSETS = ["stock_day_aggs", "option_day_aggs", "option_contracts", "option_chain", "bars_1m"]
 
 
+@pytest.mark.feature(37)
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
@@ -103,6 +104,7 @@ def test_no_key_is_written_or_said_when_everything_fails(tmp_path, caplog, capfd
     assert found_in(place.home) == []
 
 
+@pytest.mark.feature(37)
 def test_a_good_day_with_keys_leaves_none_behind(tmp_path):
     with recorded_market(accepted_keys=KEYS) as (sim, _):
         place = keyed(tmp_path / "home", sim.url)

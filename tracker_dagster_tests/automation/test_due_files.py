@@ -66,6 +66,7 @@ def test_every_published_file_of_an_empty_warehouse_is_due(market, warehouse):
     assert due["stock_day_aggs"] == DAYS
 
 
+@pytest.mark.feature(40)
 def test_a_file_that_was_read_is_not_due_until_it_is_replaced(market, warehouse):
     for remote in market.flat_files.list(Dataset.STOCK_DAY, DAYS[0], DAYS[-1]):
         _ingest(warehouse, remote)

@@ -48,6 +48,7 @@ def test_the_schedule_asks_with_the_instance_and_folder_of_its_place(tmp_path):
         assert isinstance(daily_after_close(context), dg.SkipReason)
 
 
+@pytest.mark.feature(38)
 @pytest.mark.parametrize(
     ("moment", "partition"),
     [
@@ -152,6 +153,7 @@ def test_a_slot_is_asked_for_once_and_never_over_a_run_under_way():
     assert following.tags[SLOT_TAG] == datetime(2026, 11, 20, 15, 5, tzinfo=UTC).isoformat()
 
 
+@pytest.mark.feature(38)
 def test_partitions_are_the_sessions_of_the_calendar():
     now = datetime(2026, 11, 20, 12, tzinfo=ET)
     keys = TRADING_DAYS.get_partition_keys(current_time=now)
@@ -164,6 +166,7 @@ def test_a_day_off_has_no_partition(day):
     assert not TRADING_DAYS.has_partition_key(day)
 
 
+@pytest.mark.feature(38)
 def test_everything_is_off_until_turned_on():
     from tracker_dagster.automation import schedules
 

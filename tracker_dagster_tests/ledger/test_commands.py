@@ -37,6 +37,7 @@ def universe(store, moment=NOW):
     return universe_as_of(store.read(LEDGER), moment).rows()
 
 
+@pytest.mark.feature(1)
 def test_the_tracked_list_has_36_tickers_in_10_categories_on_any_day(store):
     result = sync_universe(store, seed_file("universe.csv"), NOW)
     assert (result.listed, result.recategorised, result.unchanged) == (36, 0, 0)
@@ -47,6 +48,7 @@ def test_the_tracked_list_has_36_tickers_in_10_categories_on_any_day(store):
     UNIVERSE.schema.validate(UNIVERSE.conform(members, trade_date=DAY, available_at=NOW))
 
 
+@pytest.mark.feature(2)
 def test_a_second_sync_adds_nothing(store, listing):
     sync_universe(store, listing, NOW)
     before = store.read(LEDGER)
@@ -55,6 +57,7 @@ def test_a_second_sync_adds_nothing(store, listing):
     assert store.read(LEDGER).equals(before)
 
 
+@pytest.mark.feature(2)
 def test_a_sync_keeps_who_is_enabled_and_whoever_was_added(store, listing):
     sync_universe(store, listing, NOW)
     disable(store, "CLOV", NOW, "me")

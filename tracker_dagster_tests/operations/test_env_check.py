@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from tracker_dagster.marketsim import MarketSim
@@ -21,6 +22,7 @@ def _keyed(url):
     )
 
 
+@pytest.mark.feature(37)
 def test_no_part_of_a_key_is_shown(tmp_path):
     with MarketSim(tickers=["AAPL"], accepted_keys=[KEY]) as sim:
         output = io.StringIO()
@@ -43,6 +45,7 @@ def test_a_wrong_key_is_told_without_it(tmp_path):
     assert KEY not in finding.detail
 
 
+@pytest.mark.feature(34)
 def test_each_value_comes_with_its_source(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("TRACKER_LANE=SAFE\nMASSIVE_API_KEY=abc\n")
     monkeypatch.setenv("TRACKER_HOME", str(tmp_path))
@@ -63,6 +66,7 @@ def test_credentials_in_an_address_are_masked():
     assert "proxy.example" in found["MASSIVE_REST_URL"]
 
 
+@pytest.mark.feature(34)
 def test_a_plan_without_snapshots_is_named(tmp_path):
     with MarketSim(tickers=["AAPL"], plan="basic") as sim:
         found = {finding.what: finding for finding in market_findings(_keyed(sim.url))}

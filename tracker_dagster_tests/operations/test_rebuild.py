@@ -10,6 +10,7 @@ from tracker_dagster.operations.rebuild import published_span
 NOW = datetime(2025, 6, 11, 19, 50, tzinfo=UTC)
 
 
+@pytest.mark.feature(10)
 def test_range_ends_with_the_last_published_session_and_says_so():
     span = published_span(date(2025, 6, 6), date(2025, 6, 20), NOW)
     assert span.days == [date(2025, 6, 6), date(2025, 6, 9), date(2025, 6, 10)]
@@ -18,6 +19,7 @@ def test_range_ends_with_the_last_published_session_and_says_so():
     assert "2025-06-12 15:00 UTC" in note
 
 
+@pytest.mark.feature(10)
 def test_a_range_within_the_past_is_taken_as_it_is():
     span = published_span(date(2025, 5, 23), date(2025, 5, 27), NOW)
     # The Monday between is Memorial Day.

@@ -53,6 +53,7 @@ def test_a_base_url_with_a_path_is_kept(serve, session):
     assert server.paths == ["/proxy/v1/x"]
 
 
+@pytest.mark.feature(4)
 @pytest.mark.parametrize("status", [499, 500, 502, 503, 504, 429])
 def test_what_may_pass_is_tried_again(serve, session, status):
     server = serve(Reply(status, b"<html>bad gateway</html>"), Reply(status), OK)
@@ -222,6 +223,7 @@ def test_no_waiting_beyond_the_time_allowed(serve, session):
     assert len(server.seen) == 1
 
 
+@pytest.mark.feature(4)
 def test_a_429_without_a_word_is_outwaited(serve, session):
     """The vendor's window is a minute; the waits of the default policy cover it."""
     for draw in (random.Random(seed) for seed in range(5)):

@@ -31,6 +31,7 @@ def calls(per_minute: int | None, count: int, idle: float = 0.0) -> list[float]:
     return taken
 
 
+@pytest.mark.feature(4)
 @pytest.mark.parametrize("per_minute", [1, 5, 100])
 @pytest.mark.parametrize("idle", [0.0, 0.7, 11.0])
 def test_no_minute_holds_more_calls_than_the_plan(per_minute, idle):
@@ -58,6 +59,7 @@ def test_a_closed_bucket_stops_everyone():
     assert bucket.take() == 30
 
 
+@pytest.mark.feature(4)
 def test_threads_together_stay_within_the_limit():
     clock = Clock()
     bucket = TokenBucket(5, clock=clock, sleep=clock.sleep)

@@ -66,6 +66,7 @@ def test_the_clock_is_the_markets(rest):
     assert (rest.upcoming_holidays()["date"] > TODAY).all()
 
 
+@pytest.mark.feature(6)
 def test_a_chain_is_captured_and_parsed_from_disk(rest, tmp_path):
     where = ("massive", "option_chain", TODAY, NOW, "SPY")
     capture = RawStore(tmp_path).write(*where, rest.option_chain_pages("SPY"))
@@ -106,6 +107,7 @@ def test_an_index_chain_goes_by_its_prefixed_name(rest):
     assert frame["symbol"].str.contains(r"^O:SPXW?\d").all()
 
 
+@pytest.mark.feature(9)
 def test_day_files_and_rest_bars_agree(rest, files):
     frame, rejected = parse_day_aggs(files.fetch(Dataset.STOCK_DAY, BEFORE).csv, BEFORE)
     assert rejected.height == 0
@@ -118,6 +120,7 @@ def test_day_files_and_rest_bars_agree(rest, files):
         assert bar[column] == pytest.approx(filed[column]), column
 
 
+@pytest.mark.feature(8)
 def test_minutes_of_the_file_and_of_rest_agree(rest, files):
     csv = files.fetch(Dataset.STOCK_MINUTE, BEFORE).csv
     filed, rejected = parse_minute_aggs(csv, BEFORE, ["AAPL"])
@@ -128,12 +131,14 @@ def test_minutes_of_the_file_and_of_rest_agree(rest, files):
     assert filed["volume"].to_list() == pytest.approx(bars["volume"].to_list())
 
 
+@pytest.mark.feature(8)
 def test_minutes_of_today_end_now(rest):
     bars = rest.aggregates("SPY", 1, "minute", TODAY, TODAY)
     assert bars.height > 300
     assert bars["start"].max() < NOW
 
 
+@pytest.mark.feature(5)
 def test_option_day_files_hold_contracts_that_were_listed(rest, files):
     csv = files.fetch(Dataset.OPTION_DAY, BEFORE).csv
     frame, rejected = parse_day_aggs(csv, BEFORE, Dataset.OPTION_DAY)

@@ -74,6 +74,7 @@ def test_keys_follow_the_vendor():
     assert FlatFiles.key(Dataset.INDEX_DAY, DAY).startswith("us_indices/day_aggs_v1/")
 
 
+@pytest.mark.feature(9)
 def test_list_stat_and_fetch(bucket, moto_url):
     put = bucket.put_object(Key=KEY, Body=GZ)
     files = client(moto_url)
@@ -227,6 +228,7 @@ def test_a_continuation_that_repeats_ends_in_an_error(serve):
     assert len(server.seen) == 2
 
 
+@pytest.mark.feature(9)
 @pytest.mark.parametrize(
     ("body", "word"),
     [
@@ -299,6 +301,7 @@ def real(bucket: Any, moto_url: str) -> FlatFiles:
     return client(moto_url)
 
 
+@pytest.mark.feature(9)
 @needs_real_files
 @pytest.mark.parametrize("dataset", [Dataset.STOCK_DAY, Dataset.OPTION_DAY])
 @pytest.mark.parametrize("day", [date(2014, 6, 6), date(2014, 6, 9)])

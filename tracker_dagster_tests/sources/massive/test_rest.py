@@ -36,6 +36,7 @@ def contract(n: int) -> dict:
     }  # fmt: skip
 
 
+@pytest.mark.feature(4)
 def test_pages_are_followed_verbatim_to_the_end(serve, massive):
     def script(path: str) -> Reply:
         if "cursor=YWI%2Fjk" in path:
@@ -165,6 +166,7 @@ def test_an_unreadable_bar_is_an_error_that_names_it(serve, massive):
         massive(server.url).aggregates("SPY", 1, "day", date(2021, 9, 23), date(2021, 9, 23))
 
 
+@pytest.mark.feature(40)
 def test_grouped_daily_is_of_its_day(serve, massive):
     # Stamped 16:00 in New York.
     row = {"T": "SPY", "o": 1, "h": 2, "l": 1, "c": 2, "v": 10, "vw": 1.5, "t": 1780516800000}
@@ -181,6 +183,7 @@ def test_contracts_of_an_index_go_by_its_bare_name(serve, massive):
     assert query(server.paths[0])["underlying_ticker"] == "SPX"
 
 
+@pytest.mark.feature(5)
 def test_an_adjusted_contract_keeps_what_it_delivers(serve, massive):
     extra = [{"amount": 12, "type": "equity", "underlying": "VMW"}]
     server = serve(
