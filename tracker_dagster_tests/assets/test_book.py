@@ -35,7 +35,10 @@ FIRST, LAST = date(2026, 6, 3), date(2026, 6, 16)
 DAYS = sessions_between(FIRST, LAST)
 #: Much cash and any lane, so that more than one position is opened.
 GENEROUS = {"seed": 1_000_000, "lane": "ALL", "top_n": 5}
-DATED = ("positions", "promotions", "openings", "model_compares", "contract_health", "summary")
+DATED = (
+    "positions", "promotions", "openings", "model_compares", "contract_health", "portfolio_risk",
+    "portfolio_stress", "summary",
+)  # fmt: skip
 
 
 def at(day, hour, minute):
