@@ -46,6 +46,7 @@ def tick(place):
     return day_files_published(context)
 
 
+@pytest.mark.feature(11)
 def test_its_minutes_of_past_sessions_are_read_again_once(before):
     assert isinstance(tick(before), dg.SkipReason)
     others = before.rows("bars_1m")
@@ -85,3 +86,15 @@ def test_only_the_minutes_are_due_and_for_whom_is_said(before):
     assert len({file.identity for file in due}) == len(DAYS)
     earlier = followed_tickers(before.warehouse, NOW - timedelta(hours=2), ("SPY",))
     assert due_files(before.market, before.warehouse, before.instance, DAYS, earlier) == []
+
+
+@pytest.mark.feature(11)
+def test_nothing_is_deleted_of_a_ticker_that_is_disabled(settled):
+    kept = settled.rows("bars_1m", DAYS[-1]).filter(ticker=LATE)
+    assert kept.height
+    disable(settled.warehouse, LATE, NOW - timedelta(hours=1), actor="test")
+    assert settled.rows("bars_1m", DAYS[-1]).filter(ticker=LATE).equals(kept)
+    # Even read again, the file of a day on which it was enabled gives its minutes.
+    assert settled.run(["bars_1m"], DAYS[-1]).success
+    assert settled.rows("bars_1m", DAYS[-1]).filter(ticker=LATE).equals(kept)
+    assert followed_tickers(settled.warehouse, NOW, ()) == {"AAPL", "UBER"}
