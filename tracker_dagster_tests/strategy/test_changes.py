@@ -269,25 +269,3 @@ def test_rank_moves_of_many_against_sorting_them_anew() -> None:
         alone = int((-mixed).argsort().tolist().index(number)) + 1
         moves = json.loads(rows[name, "rank"]["detail"])["ranks"]
         assert moves == {"own": ranks[0][name] - alone, "others": alone - ranks[1][name]}
-
-
-def test_three_thousand_tickers_take_no_minutes() -> None:
-    from time import perf_counter
-
-    rng = np.random.default_rng(1)
-
-    def many(count: int) -> list[Any]:
-        names = [f"T{n:04}" for n in range(count)]
-        return [
-            decision(
-                [pick(n, day, rank_score=float(s), mid=1.0, symbol=n)
-                 for n, s in zip(names, rng.uniform(size=count), strict=True)], day,
-            )
-            for day in (MONDAY, TUESDAY)
-        ]  # fmt: skip
-
-    pick_changes(*many(36))
-    lots = many(3000)
-    began = perf_counter()
-    pick_changes(*lots)
-    assert perf_counter() - began < 1.5
