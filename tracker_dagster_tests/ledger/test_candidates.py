@@ -61,6 +61,8 @@ def test_a_candidate_joins_the_universe_when_it_is_approved_and_not_before(store
     # Everything is on record, each change as an event of its own.
     kinds = store.read(LEDGER).sort("effective_at", "kind")["kind"].to_list()
     assert kinds == ["candidate_proposed", "candidate_approved", "universe_listed"]
+    revisions = store.read(LEDGER)["payload"].str.json_path_match("$.revision")
+    assert sorted(revisions) == ["0", "1", "2"]
 
 
 @pytest.mark.feature(3)
