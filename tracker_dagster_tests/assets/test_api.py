@@ -10,7 +10,8 @@ import pytest
 
 import tracker_dagster
 from tracker_dagster.operations.choice import UsageError
-from tracker_dagster.reports.summary import NO_PICKS, SECTIONS, without_generation_time
+from tracker_dagster.reports.pick_sections import NO_PICKS
+from tracker_dagster.reports.summary import SECTIONS, without_generation_time
 from tracker_dagster.warehouse import Warehouse
 from tracker_dagster_tests.assets.place import PAST, TODAY
 
