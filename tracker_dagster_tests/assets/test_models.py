@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from tracker_dagster.marketsim.world.tape import bars
+from tracker_dagster.schemas.decisions import WEEKLY_PICKS
+from tracker_dagster.strategy.comparison import model_choices
 from tracker_dagster.trading_calendar import day_file_decision_time
 from tracker_dagster_tests.assets.place import TODAY, checks
 
@@ -82,3 +84,24 @@ def test_the_comparison_in_json_knows_the_scores_of_then_and_no_later_ones(decid
     assert walk_forward(TODAY) == {("baseline", 1), ("gated", 1), ("weighted", 1)}
     # The week's own first session came before its end.
     assert walk_forward(FIRST) == set()
+
+
+def test_minutes_of_what_a_model_would_sell_instead_are_kept(settled):
+    """All picks of the chain turn unstable: the weighted model moves to strikes further out."""
+    stored = settled.rows("weekly_picks", TODAY)
+    picks = stored.filter(pl.col("basis") == "snapshot").with_columns(fft_status=pl.lit("unstable"))
+    # The morning's picks would have the same contracts minuted for their own sake.
+    morning = stored.filter((pl.col("basis") == "day_file") & (pl.col("status") != "picked"))
+    for rows, basis in ((picks, "snapshot"), (morning, "day_file")):
+        at = stored.filter(pl.col("basis") == basis)["decision_at"][0]
+        unit = {"trade_date": TODAY, "basis": basis, "decision_at": at}
+        settled.warehouse.replace(WEEKLY_PICKS, rows, unit, allow_empty=True)
+    candidates = settled.rows("pick_candidates", TODAY)
+    moved = set(model_choices(picks, candidates)["symbol"]) - set(picks["symbol"])
+    assert moved
+    result = settled.run(["option_bars_1m"], TODAY)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("option_bars_1m")
+    kept = settled.rows("option_bars_1m", TODAY).filter(pl.col("chosen_as") == "model")
+    assert moved <= set(kept["symbol"]) | set(event.metadata["did_not_trade"].value)
+    assert event.metadata["chosen"].value["model"] == len(moved)
