@@ -118,7 +118,9 @@ def _multiply(settings: Settings) -> int:
         wanted = MANY_TICKERS - len(originals)
         copies = [
             (old, new, category)
-            for (old, category), new in zip(_repeated(originals), islice(names, wanted), strict=False)
+            for (old, category), new in zip(
+                _repeated(originals), islice(names, wanted), strict=False
+            )
         ]
         listed = [
             UniverseListed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import dagster as dg
@@ -15,6 +15,7 @@ from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.events import PAPER
 from tracker_dagster.ledger.folds import positions_on
+from tracker_dagster.ledger.holdings import lots_as_of
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.decisions import (
     PROMOTIONS,
@@ -66,8 +67,23 @@ def requested(run: DayRun) -> Request:
     return DecisionConfig(**run.config).request(acted_on or usual)
 
 
-def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
-    """Paper positions held when the decision was taken; what it opened itself does not count.
+@dataclass(frozen=True)
+class Held:
+    """What the paper book held when a decision was taken.
+
+    Attributes:
+        positions: rows of positions that were open.
+        shares_cost: dollars that its shares beside them have cost.
+        members: membership of the universe.
+    """
+
+    positions: pl.DataFrame
+    shares_cost: float
+    members: pl.DataFrame
+
+
+def _held_before(run: DayRun, decision_at: datetime) -> Held:
+    """The paper book when the decision was taken; what it opened itself does not count.
 
     What a person holds in an account of theirs ties up no paper cash and blocks no paper trade.
 
@@ -75,21 +91,27 @@ def _open_before(run: DayRun, decision_at: datetime) -> pl.DataFrame:
     day is still open to it, whether or not it has been settled since.
     """
     moment = min(decision_at, decision_time(run.day))
-    held = positions_on(run.warehouse.read(LEDGER), run.day, moment)
-    return held.filter((pl.col("status") == "OPEN") & (pl.col("account") == PAPER))
+    ledger = run.warehouse.read(LEDGER)
+    held = positions_on(ledger, run.day, moment)
+    lots = lots_as_of(ledger, moment).filter(pl.col("account") == PAPER)
+    return Held(
+        held.filter((pl.col("status") == "OPEN") & (pl.col("account") == PAPER)),
+        float((lots["shares"] * lots["basis"]).sum()),
+        members_at(run, decision_at),
+    )
 
 
 def decided(
     run: DayRun,
     table: Table,
-    decide: Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame],
+    decide: Callable[[pl.DataFrame, Held], pl.DataFrame],
 ) -> tuple[Outcome, pl.DataFrame]:
-    """Write what ``decide`` makes of the day's picks, open positions and members, as one unit."""
+    """Write what ``decide`` makes of the day's picks and of what was held, as one unit."""
     picks = preferred_picks(run)
     if picks.is_empty():
         return Outcome([], {"no_picks": "weekly_picks has no rows of the day"}), table.empty()
     basis, decision_at = picks["basis"][0], picks["decision_at"][0]
-    frame = decide(picks, _open_before(run, decision_at), members_at(run, decision_at))
+    frame = decide(picks, _held_before(run, decision_at))
     unit = {"trade_date": run.day, "basis": basis, "decision_at": decision_at}
     result = run.warehouse.replace(table, frame, unit, allow_empty=True)
     return Outcome([result], {"basis": basis, "decision_at": decision_at.isoformat()}), frame
@@ -110,9 +132,17 @@ def promotions(run: DayRun) -> Outcome:
     """
     asked = requested(run)
 
-    def decide(picks: pl.DataFrame, held: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    def decide(picks: pl.DataFrame, held: Held) -> pl.DataFrame:
         require_request_acted_on(run.warehouse, run.day, picks["decision_at"][0], asked)
-        return promote(picks, held, asked.seed, asked.lane, asked.top_n, universe=members)
+        return promote(
+            picks,
+            held.positions,
+            asked.seed,
+            asked.lane,
+            asked.top_n,
+            universe=held.members,
+            shares_cost=held.shares_cost,
+        )
 
     outcome, frame = decided(run, PROMOTIONS, decide)
     promoted = frame.filter(pl.col("decision") == "promote")

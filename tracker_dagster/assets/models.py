@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tracker_dagster.assets.decisions import DecisionConfig, decided, requested
+from tracker_dagster.assets.decisions import DecisionConfig, Held, decided, requested
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.model_compare import model_compare_report
@@ -40,10 +40,17 @@ def model_compares(run: DayRun) -> Outcome:
     seed = requested(run).seed
     top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
 
-    def compare(picks: pl.DataFrame, held: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-        candidates = _of_picks(run, PICK_CANDIDATES, picks)
-        settings = compare_settings(run)
-        return compare_models(picks, candidates, held, seed, top_n, settings, universe=members)
+    def compare(picks: pl.DataFrame, held: Held) -> pl.DataFrame:
+        return compare_models(
+            picks,
+            _of_picks(run, PICK_CANDIDATES, picks),
+            held.positions,
+            seed,
+            top_n,
+            compare_settings(run),
+            universe=held.members,
+            shares_cost=held.shares_cost,
+        )
 
     outcome, frame = decided(run, MODEL_COMPARES, compare)
     paths = []

@@ -147,10 +147,9 @@ def _free_cash(warehouse: Warehouse, order: Order, held: pl.DataFrame) -> float:
     if order.account != PAPER:
         return order.cash - cash_for_puts(held)
     # All that the paper book owns was bought from its one sum of cash.
-    of_its_own = held.filter(pl.col("stock_source").fill_null("") != HELD)
     lots = lots_as_of(warehouse.read(LEDGER), datetime.max.replace(tzinfo=UTC))
     mine = lots.filter(pl.col("account") == PAPER)
-    return order.cash - committed_cash(of_its_own) - float((mine["shares"] * mine["basis"]).sum())
+    return order.cash - committed_cash(held, float((mine["shares"] * mine["basis"]).sum()))
 
 
 def open_positions(warehouse: Warehouse) -> pl.DataFrame:

@@ -23,6 +23,7 @@ def compare_models(
     settings: CompareSettings | None = None,
     lane: str = ALL_LANES,
     universe: pl.DataFrame | None = None,
+    shares_cost: float = 0.0,
 ) -> pl.DataFrame:
     """Rows of model_compares, one a model and picked ticker.
 
@@ -43,6 +44,7 @@ def compare_models(
         settings: penalty and shared gates; defaults when None.
         lane: a lane, or ALL.
         universe: categories of held tickers, see `promote`.
+        shares_cost: dollars that the shares the account holds have cost.
     """
     settings = settings or CompareSettings()
     if picks.is_empty():
@@ -51,7 +53,9 @@ def compare_models(
     for model in MODELS:
         variant = weighted_picks(picks, candidates, settings) if model == "weighted" else picks
         promotion = settings.promotion.model_copy(update={"structure_gate": model == "gated"})
-        decisions = promote(variant, open_positions, seed, lane, top_n, promotion, universe)
+        decisions = promote(
+            variant, open_positions, seed, lane, top_n, promotion, universe, shares_cost
+        )
         frames.append(_rows(model, picks, variant, decisions))
     rows = pl.concat(frames, how="vertical_relaxed")
     baseline = rows.filter(pl.col("model") == "baseline").select(

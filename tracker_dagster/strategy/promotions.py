@@ -17,6 +17,8 @@ from tracker_dagster.strategy.known import sessions_left
 from tracker_dagster.strategy.settings import PromotionSettings
 
 ALL_LANES = "ALL"
+#: What positions say of calls written on shares that were held already.
+HELD = "held"
 PASS, FAIL, NOT_EVALUATED = "pass", "fail", "not_evaluated"
 
 
@@ -31,11 +33,16 @@ class GateOutcome:
     note: str
 
 
-def committed_cash(open_positions: pl.DataFrame) -> float:
-    """Dollars that open positions tie up.
+def committed_cash(open_positions: pl.DataFrame, shares_cost: float = 0.0) -> float:
+    """Dollars that an account's open positions and shares tie up.
 
-    The shares behind a call at their basis (at the strike where no basis is known), the strike
-    of a sold put. Premiums received are not counted as cash, which errs on the safe side.
+    The shares bought with a call at their basis (at the strike where no basis is known), the
+    strike of a sold put. A call on shares that the account held before ties up no more than they
+    cost. Premiums received are not counted as cash, which errs on the safe side.
+
+    Args:
+        open_positions: rows of positions of one account.
+        shares_cost: dollars that the shares it holds have cost.
     """
     tied = (
         pl.when(pl.col("right") == "P")
@@ -43,7 +50,10 @@ def committed_cash(open_positions: pl.DataFrame) -> float:
         .otherwise(pl.coalesce("stock_basis", "strike"))
     )
     sold = open_positions.filter((pl.col("status") == "OPEN") & (pl.col("quantity") < 0))
-    return float(sold.select((tied * pl.col("shares") * -pl.col("quantity")).sum()).item() or 0.0)
+    if "stock_source" in sold.columns:
+        sold = sold.filter((pl.col("right") == "P") | pl.col("stock_source").ne_missing(HELD))
+    cost = sold.select((tied * pl.col("shares") * -pl.col("quantity")).sum()).item()
+    return float(cost or 0.0) + shares_cost
 
 
 def promote(
@@ -54,6 +64,7 @@ def promote(
     top_n: int,
     settings: PromotionSettings | None = None,
     universe: pl.DataFrame | None = None,
+    shares_cost: float = 0.0,
 ) -> pl.DataFrame:
     """Rows of promotions: one a pick, in rank order, greedily under the cash left.
 
@@ -73,6 +84,7 @@ def promote(
         settings: limits; defaults when None.
         universe: ``ticker`` and ``category`` of every member, enabled or not. A held ticker that
             is in neither these nor the picks counts for no category.
+        shares_cost: dollars that the shares the account holds have cost.
 
     Returns:
         Rows of promotions. A seed that is not above zero, an unknown lane or a negative
@@ -92,7 +104,7 @@ def promote(
             "not_evaluated": "{}",
         }
         return _frame(picks, [{**row, **request, "top_n": max(0, top_n)}])
-    cash = seed - committed_cash(open_positions)
+    cash = seed - committed_cash(open_positions, shares_cost)
     held = open_positions.filter(pl.col("status") == "OPEN")
     tickers_held = set(held["ticker"])
     symbols_held = set(held["symbol"])

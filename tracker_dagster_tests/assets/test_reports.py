@@ -72,7 +72,9 @@ def test_a_position_has_one_outcome_however_often_it_is_run(settled):
 @pytest.mark.slow
 def test_changes_since_the_session_before_are_told(settled):
     assert settled.rows("pick_changes", TODAY).is_empty()
-    assert "Nothing was decided on basis snapshot since 2026-05-19" in document(settled, "summary.md")
+    assert "Nothing was decided on basis snapshot since 2026-05-19" in document(
+        settled, "summary.md"
+    )
     again = ["suitability", "pick_candidates", "weekly_picks", "promotions", "pick_changes"]
     assert settled.run(again, PAST[-1], TODAY).success
     changes = settled.rows("pick_changes", TODAY)

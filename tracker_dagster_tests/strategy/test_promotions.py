@@ -79,6 +79,21 @@ def test_cash_is_net_of_open_positions() -> None:
     assert frame["reason"].item() == "over_seed"
 
 
+def test_shares_that_are_held_tie_up_their_cost_once() -> None:
+    # 100 shares put to the book at 40, a call written on them at 45; 20 a share elsewhere.
+    held = worlds.positions(
+        [
+            {"symbol": "O:X250613C00045000", "ticker": "X", "expiry": EXPIRY, "strike": 45.0,
+             "open_price": 0.5, "stock_basis": 40.0, "stock_source": "held"},
+            {"symbol": "O:Y250613C00021000", "ticker": "Y", "expiry": EXPIRY, "strike": 21.0,
+             "open_price": 0.5, "stock_basis": 20.0, "stock_source": "bought"},
+        ]
+    )  # fmt: skip
+    assert committed_cash(held, 100 * 40) == 100 * 40 + 100 * 20
+    frame = promote(picks([{"ticker": "A"}]), held, 9300, "ALL", 3, shares_cost=4000.0)
+    assert frame["cash_before"].item() == pytest.approx(3300)
+
+
 def test_top_n_counts_promotions() -> None:
     rows = [{"ticker": "A", "pack_100_cost": 1e6}] + [
         {"ticker": t, "pack_100_cost": 100.0, "category": t} for t in "BCDE"
