@@ -191,7 +191,6 @@ class WeeklyPicks(_Decision):
     split_in_period = flag("a known split executes before the expiry", nullable=True)
     split_note = text("the split found, or why the flag is null", nullable=True)
     gates_not_evaluated = text("JSON: gate to why it could not be evaluated")
-    alternatives = text("null since pick_candidates holds every call considered", nullable=True)
     candidates_count = count("calls of the expiry that were considered")
     rejections = text("JSON: gate to number of candidates that it turned away")
     inputs = text("JSON identities (ETags, slots, sources) of what was read")

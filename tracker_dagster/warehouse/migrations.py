@@ -52,7 +52,15 @@ class Migration:
 
 
 #: Every migration since the first release, ascending from version 2.
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        2,
+        "alternatives of a pick are rows of pick_candidates",
+        lambda connection: connection.execute(
+            "ALTER TABLE IF EXISTS weekly_picks DROP COLUMN IF EXISTS alternatives"
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

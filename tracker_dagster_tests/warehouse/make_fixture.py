@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from tracker_dagster.ledger import commands
+from tracker_dagster.ledger.position_commands import open_position
 from tracker_dagster.schemas.captured import MARKET_LAST
 from tracker_dagster.schemas.market import STOCK_DAY_AGGS
 from tracker_dagster.seed_files import seed_file
@@ -42,7 +43,7 @@ def write(path: Path) -> None:
     )
     commands.sync_universe(warehouse, seed_file("universe.csv"), NOW)
     commands.disable(warehouse, "CLOV", NOW, "fixture")
-    commands.open_position(
+    open_position(
         warehouse,
         symbol="O:AAPL261127C00150000",
         quantity=-2,

@@ -104,7 +104,7 @@ def test_what_cannot_is_refused_and_left_alone(path, schema, kind):
 
 def test_a_rebuilt_table_forgets_the_files_it_was_made_from(path):
     shape = {**SYSTEM, "stock_day_aggs": STOCK_DAY_AGGS}
-    before = Warehouse(path, tables=shape)
+    before = Warehouse(path, tables=shape, migrations=())
     before.replace(STOCK_DAY_AGGS, stocks("A"), unit(), file=IngestedFile("k", "e", 1))
     with before.connection(read_only=False) as connection:
         connection.execute("ALTER TABLE stock_day_aggs DROP COLUMN close")
