@@ -18,8 +18,11 @@ from tracker_dagster.trading_calendar import (
     last_sessions,
     previous_session,
     sessions_between,
+    week_sessions,
 )
 
+#: What is made from day files and from decisions that were taken before these came out.
+OF_DECISIONS = ("option_bars_1m", "premium_estimate_scores", "model_outcomes", "model_scores")
 _CLOCK_PATH = "/_sim/clock"
 
 
@@ -54,7 +57,8 @@ def replay(
     """Live through each session from ``first`` to ``last`` and decide ten minutes before its close.
 
     Day files that are published on the last evening come first, in one run: what each session
-    may know of them is decided by when they became available, not by when they were read.
+    may know of them is decided by when they became available, not by when they were read. What a
+    week's decisions came to is worked out before the next week begins.
 
     Args:
         place: where to work.
@@ -86,6 +90,8 @@ def replay(
         for number, day in enumerate(days, start=1):
             set_clock(url, decision_time(day))
             now = place.now()
+            if over := week_over(days, day):
+                _judge(place, over, now)
             report = place.run(
                 f"daily {day} ({number} of {len(days)})",
                 "daily",
@@ -98,6 +104,27 @@ def replay(
     finally:
         set_clock(url, before)
     return days
+
+
+def week_over(days: Sequence[date], day: date) -> list[date]:
+    """Those of ``days`` in the week that ended before ``day``; none where ``day`` is in it."""
+    before = [past for past in days if past < day]
+    week = week_sessions(before[-1]) if before else []
+    return [] if day in week else [past for past in before if past in week]
+
+
+def _judge(place: Workplace, days: Sequence[date], now: datetime) -> None:
+    """What a week's decisions came to; their files were read before they were made."""
+    report = place.run(
+        f"what was decided {days[0]} … {days[-1]}",
+        "flat_files",
+        first=days[0],
+        last=days[-1],
+        assets=OF_DECISIONS,
+        now=now,
+    )
+    if not report.success:
+        raise RunFailedError(f"what was decided {days[0]} … {days[-1]} could not be judged")
 
 
 def _read_day_files(place: Workplace, days: Sequence[date], history: int) -> None:
