@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.results import NOTHING
+from tracker_dagster.reports.book_sections import untold_shocks
 from tracker_dagster.schemas.portfolio_risk import (
     ALL_TICKERS,
     PORTFOLIO_RISK,
@@ -88,8 +89,9 @@ def print_risk(settings: Settings, console: Console, day: date | None, account: 
     console.print(_table(rows, _RISK, f"Risk {at}"))
     console.print(_table(rows, _CAPITAL, "Capital and concentration, US dollars"))
     stress = warehouse.read(PORTFOLIO_STRESS, first=session, last=session, where={"slot": slot})
-    console.print(_stress_table(stress.join(rows.select("account"), on="account", how="semi")))
-    for line in _notes(rows):
+    stress = stress.join(rows.select("account"), on="account", how="semi")
+    console.print(_stress_table(stress))
+    for line in (*_notes(rows), *(escape(line) for line in untold_shocks(stress))):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"[dim]{_UNIT}[/]", highlight=False)
 

@@ -100,6 +100,8 @@ def portfolio_risk(
         parts.append("\n".join(notes))
     if stress is not None and len(stress):
         parts += ["### Shocks", _shocks(stress), _SHOCKS_NOTE]
+        if untold := untold_shocks(stress):
+            parts.append("\n".join(f"- {line}" for line in untold))
     return "\n\n".join(parts)
 
 
@@ -112,7 +114,27 @@ _SHOCKS_NOTE = (
 def _left_out(text: str | None) -> str | None:
     found = json.loads(text or "{}")
     told = "; ".join(f"{ticker} ({why})" for ticker, why in sorted(found.items()))
-    return f"not in the Greeks: {told}" if told else None
+    return f"no sums of Greeks, as these cannot be valued: {told}" if told else None
+
+
+def untold_shocks(stress: pl.DataFrame) -> list[str]:
+    """A sentence for each account and reason why some of its shocks have no sum.
+
+    Args:
+        stress: rows of portfolio_stress of one slot.
+    """
+    missing = stress.filter((pl.col("ticker") == ALL_TICKERS) & pl.col("pnl").is_null())
+    groups = missing.group_by("account", "reason").agg(
+        pl.struct("scenario", "move").n_unique().alias("untold"),
+        pl.col("move").unique().sort().str.join(" and "),
+    )
+    every = len(SCENARIOS) * len(MOVES)
+    return [
+        f"{row['account']}: no sum of {'any' if row['untold'] == every else row['untold']} "
+        f"{'shock' if row['untold'] == 1 or row['untold'] == every else 'shocks'} "
+        f"({row['move']}), as one part of it is not known: {row['reason']}"
+        for row in groups.sort("account", "reason").iter_rows(named=True)
+    ]
 
 
 def _shocks(stress: pl.DataFrame) -> str:

@@ -44,9 +44,9 @@ MOVES = ("plain", "beta")
 class PortfolioRisk(dy.Schema):
     """One row an account and slot: Greeks, capital and concentration of all that is open.
 
-    Greeks are sums over the tickers that could be valued as a whole, shares and every option on
-    them: half a covered call would show twice its risk. What was left out is named in
-    ``left_out``; a sum is null where something is held and nothing of it could be valued.
+    Greeks are sums over all that is held, shares and every option on them: half a covered call
+    would show twice its risk, half a book half of it. A sum is null where anything in it could
+    not be valued; ``left_out`` names that, ticker by ticker, with the reason.
     Capital and its concentration need prices alone, and are null where one is missing.
     """
 
@@ -56,8 +56,8 @@ class PortfolioRisk(dy.Schema):
     available_at = available_at()
     positions_count = count("open option positions", "positions", nullable=False)
     tickers_count = count("tickers with shares or options", "tickers", nullable=False)
-    valued_count = count("of these, tickers in the sums of Greeks", "tickers", nullable=False)
-    left_out = text("JSON: ticker to why it is in no sum of Greeks")
+    valued_count = count("of these, tickers that could be valued", "tickers", nullable=False)
+    left_out = text("JSON: ticker to why it, and with it every sum of Greeks, has no value")
     net_delta_shares = number("shares that move as the book does, tickers added up", "shares")
     net_delta_usd = number("the same times each ticker's price", "USD")
     net_gamma_usd_per_1pct = number("dollar delta gained as all rise 1 %", "USD per 1 % move")
@@ -124,7 +124,7 @@ class PortfolioStress(dy.Schema):
     option_pnl = number("of the options", "USD")
     pnl = number("both", "USD")
     pnl_share = number("pnl over the capital of the account", "fraction")
-    reason = text("why pnl is null; for all, which tickers are not in it", nullable=True)
+    reason = text("why pnl is null; for all, which tickers cannot be told", nullable=True)
 
     @dy.rule()
     def pnl_or_reason(cls) -> pl.Expr:

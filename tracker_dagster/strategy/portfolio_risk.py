@@ -161,7 +161,8 @@ def portfolio_risk(
     1 %, gamma x price^2 / 100; theta in USD per calendar day; vega in USD per volatility point,
     a hundredth of that per 1.00. Beta-weighted delta adds up beta times dollar delta: what the
     book gains as SPY gains 100 %, to first order (Hull, Options, Futures and Other Derivatives,
-    10th ed., section 3.5); over the price of SPY it is in its shares.
+    10th ed., section 3.5); over the price of SPY it is in its shares. A sum in which anything
+    cannot be valued is null, and ``left_out`` says what that is.
 
     Args:
         book: of `valued_book`.
@@ -187,7 +188,8 @@ def portfolio_risk(
     )
 
     def of_whole(value: pl.Expr) -> pl.Expr:
-        return pl.when(whole.any()).then(value.filter(whole).sum())
+        # Less than all of it would be divided by all of the capital, and look like less risk.
+        return pl.when(whole.all()).then(value.sum())
 
     def unless_missing(value: pl.Expr) -> pl.Expr:
         return pl.when(pl.col("capital_problem").is_null().all()).then(value.sum())
@@ -195,6 +197,9 @@ def portfolio_risk(
     def named(column: str) -> pl.Expr:
         with_ticker = pl.format("{}: {}", "ticker", column).filter(pl.col(column).is_not_null())
         return with_ticker.sort().str.join("; ")
+
+    def tickers_where(condition: pl.Expr) -> pl.Expr:
+        return pl.col("ticker").filter(condition).sort().str.join(", ")
 
     no_beta = whole & pl.col("beta").is_null() & (pl.col("dollar_delta") != 0)
     accounts = rows.group_by("account", maintain_order=True).agg(
@@ -208,8 +213,10 @@ def portfolio_risk(
         vega_point=of_whole(pl.col("vega") / 100),
         beta_reason=pl.when(~whole.any())
         .then(pl.lit("nothing could be valued"))
+        .when(~whole.all())
+        .then(pl.format("not valued: {}", tickers_where(~whole)))
         .when(no_beta.any())
-        .then(pl.format("no beta of {}", pl.col("ticker").filter(no_beta).sort().str.join(", "))),
+        .then(pl.format("no beta of {}", tickers_where(no_beta))),
         beta_delta_usd=of_whole(pl.col("dollar_delta") * pl.col("beta").fill_null(0.0)),
         stock_value=unless_missing(pl.col("worth")),
         option_value=of_whole(pl.col("option_value")),

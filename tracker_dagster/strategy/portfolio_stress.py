@@ -33,6 +33,7 @@ def portfolio_stress(book: Book, day: date, slot: datetime) -> pl.DataFrame:
     Options are valued again at the moved spot and volatility, against their value at neither, by
     the same model: the gap between model and quote is in no result. By beta, a fall of the market
     moves each underlying by its beta times as much, but never below a hundredth of its price.
+    A total in which one ticker cannot be told is null, with that ticker as its reason.
 
     Args:
         book: of `valued_book`.
@@ -127,9 +128,8 @@ def _option_pnl(book: Book, rows: pl.DataFrame) -> pl.DataFrame:
 def _over(rows: pl.DataFrame, keys: list[str], *, real: bool) -> pl.DataFrame:
     """Rows of all real accounts together by ticker, or of all tickers together by account."""
     kept = [name for name in keys if name != ("account" if real else "ticker")]
-    told = pl.col("pnl").is_not_null()
-    # A ticker that is not whole in one account is not in the sum of all either.
-    enough = told.all() if real else told.any()
+    # A sum without one of its parts would be divided by all of the capital, and look like less.
+    enough = pl.col("pnl").is_not_null().all()
     named = pl.format("{}: {}", "ticker", "reason") if not real else pl.col("reason")
     missing = named.filter(pl.col("reason").is_not_null()).unique().sort().str.join("; ")
     constants = {"account": pl.lit(ALL_REAL)} if real else {"ticker": pl.lit(ALL_TICKERS)}

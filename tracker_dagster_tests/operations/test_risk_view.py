@@ -48,15 +48,19 @@ def test_the_numbers_are_those_of_the_tables(settings):
     warehouse = Warehouse(settings.database)
     for row in warehouse.read(PORTFOLIO_RISK).iter_rows(named=True):
         line = next(line for line in text.splitlines() if f"│ {row['account']} " in line)
-        assert f"{row['net_delta_usd']:+,.0f}" in line
-        assert f"{row['theta_day']:+,.2f}" in line
+        for name, written in (("net_delta_usd", "{:+,.0f}"), ("theta_day", "{:+,.2f}")):
+            assert ("–" if row[name] is None else written.format(row[name])) in line
+            # The account with shares that have no price has no sums of Greeks.
+            assert (row[name] is None) == (row["account"] != "paper")
     totals = warehouse.read(PORTFOLIO_STRESS).filter(
         (pl.col("ticker") == ALL_TICKERS) & (pl.col("scenario") == "down_20")
     )
     for account, move, pnl in totals.select("account", "move", "pnl").iter_rows():
         words = "as far" if move == "plain" else "by its beta"
         line = next(row for row in text.splitlines() if f"│ {account} " in row and words in row)
-        assert f"{pnl:+,.0f}" in line
+        assert (pnl is None) == (account != "paper")
+        assert ("–" if pnl is None else f"{pnl:+,.0f}") in line
+    assert "ira: no sum of any shock (beta and plain), as one part of it is not known: ZZZ" in text
     assert "ira, not known: ZZZ: no price was captured" in text
 
 

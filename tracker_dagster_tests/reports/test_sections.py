@@ -136,12 +136,15 @@ def test_risk_by_account_with_what_is_left_out_and_every_shock() -> None:
             [{"account": "paper", "scenario": "down_10", "move": "plain", "ticker": ticker,
               "pnl": pnl, "pnl_share": pnl / 5000}
              for ticker, pnl in (("*", -278.0), ("AAA", -200.0))]
+            + [{"account": "paper", "scenario": scenario, "move": "beta", "ticker": "*",
+                "reason": "SOFI: no beta"} for scenario in ("down_5", "down_10")],
+            infer_schema_length=None,
         ),
         trade_date=DAY, slot=SLOT, available_at=SLOT,
     )  # fmt: skip
     text = portfolio_risk(risk, stress, 2)
     assert [row["account"] for row in table(text.split("### Shocks")[0])] == ["ALL real", "paper"]
-    assert "- paper: not in the Greeks: XYZ (no quote)" in text
+    assert "- paper: no sums of Greeks, as these cannot be valued: XYZ (no quote)" in text
     assert "- paper: no beta of SOFI" in text
     assert "- paper: 100 shares are owed by sold calls that none are held against" in text
     assert "ALL real: 0" not in text
@@ -149,6 +152,8 @@ def test_risk_by_account_with_what_is_left_out_and_every_shock() -> None:
     assert list(shocks) == list(SCENARIOS.values())
     assert shocks["−10 %"]["paper, plain"] == "-278.00 (-5.56 %)"
     assert shocks["−10 %"]["paper, beta"] == "–"
+    told = "- paper: no sum of 2 shocks (beta), as one part of it is not known: SOFI: no beta"
+    assert told in part(text, "### Shocks")
     assert portfolio_risk(risk.clear(), stress.clear(), 0).startswith("Nothing is held")
     assert portfolio_risk(risk.clear(), stress.clear(), 1).endswith("Run risk.")
 

@@ -341,23 +341,25 @@ def test_calls_without_shares_are_told() -> None:
     assert risk(apart, ALL_REAL)["uncovered_call_shares"] == 100.0
 
 
-def test_a_ticker_that_is_half_known_is_left_out_whole() -> None:
-    """Without its call a covered call would show twice its delta."""
+def test_one_ticker_without_a_value_leaves_the_sums_empty_and_not_smaller() -> None:
+    """Two covered calls and a put, one call not in the chain: half the loss is no answer."""
     of = book(greeks=greeks([PUT]))
     row = risk(of)
     assert json.loads(row["left_out"]) == {"AAA": f"{symbol(CALL)} not in the chain of the slot"}
     assert (row["tickers_count"], row["valued_count"]) == (2, 1)
-    alone = risk(book([SECURED]))
     for name in ("net_delta_shares", "net_delta_usd", "net_gamma_usd_per_1pct", "theta_day",
-                 "vega_point", "option_value", "beta_delta_usd"):  # fmt: skip
-        assert row[name] == alone[name]
+                 "vega_point", "option_value", "beta_delta_usd", "beta_delta_spy"):  # fmt: skip
+        assert row[name] is None, name
+    assert row["beta_reason"] == "not valued: AAA"
     # What it costs to hold is known without the option's value.
     assert row["capital"] == 29_000.0
-    total = stress(of).filter(
-        pl.col("ticker") == ALL_TICKERS, pl.col("scenario") == "down_5", pl.col("move") == "plain"
-    ).row(0, named=True)  # fmt: skip
-    assert total["pnl"] == pytest.approx(pnl(book([SECURED]), "down_5", "BBB"))
-    assert total["reason"] == f"AAA: {symbol(CALL)} not in the chain of the slot"
+    totals = stress(of).filter(pl.col("ticker") == ALL_TICKERS)
+    assert totals.height == len(SCENARIOS) * len(MOVES)
+    for name in ("pnl", "stock_pnl", "option_pnl", "pnl_share"):
+        assert totals[name].null_count() == totals.height, name
+    assert set(totals["reason"]) == {f"AAA: {symbol(CALL)} not in the chain of the slot"}
+    # The other ticker's own row stays.
+    assert pnl(of, "down_20", "BBB") == pytest.approx(pnl(book([SECURED]), "down_20", "BBB"))
 
 
 def test_nothing_known_is_null_with_the_reason() -> None:
@@ -378,9 +380,9 @@ def test_without_a_beta_only_the_plain_move_is_told() -> None:
     rows = stress(of).filter(pl.col("ticker") == "AAA", pl.col("scenario") == "down_10")
     told = dict(rows.select("move", "reason").iter_rows())
     assert told == {"plain": None, "beta": "no beta"}
-    assert pnl(of, "down_10", ALL_TICKERS, "beta") == pytest.approx(
-        pnl(of, "down_10", "BBB", "beta")
-    )
+    assert pnl(of, "down_10", "BBB", "beta") is not None
+    assert pnl(of, "down_10", ALL_TICKERS, "beta") is None
+    assert pnl(of, "down_10", ALL_TICKERS) is not None
     assert pnl(of, "vol_up_10", ALL_TICKERS, "beta") == pytest.approx(
         pnl(of, "vol_up_10", ALL_TICKERS)
     )
