@@ -33,6 +33,38 @@ def ended_positions(ledger: pl.DataFrame, day: date) -> pl.DataFrame:
     return now.join(before, on="position_id", how="anti").sort("position_id")
 
 
+def sessions_of_ends(ledger: pl.DataFrame, day: date) -> dict[str, date]:
+    """The session on which `ended_positions` gives each position whose end counts by ``day``.
+
+    Whoever makes a session can so see which ends belong to sessions that were made before they
+    were recorded, or never.
+
+    Args:
+        ledger: rows of the ledger, in any order.
+        day: session; ends that count later are left out.
+
+    Returns:
+        Session by ``position_id``.
+    """
+    ended = set(_ended_by(ledger, day)["position_id"])
+    found: dict[str, date] = {}
+    ends = ledger.filter(pl.col("kind").is_in(_ENDS)).with_columns(
+        position_id=pl.col("payload").str.json_path_match("$.position_id")
+    )
+    for row in ends.filter(pl.col("position_id").is_in(sorted(ended))).iter_rows(named=True):
+        since = max(row["effective_at"], _counts_from(row["recorded_at"], row["actor"]))
+        session = _first_deciding_from(since)
+        found[row["position_id"]] = min(session, found.get(row["position_id"], session))
+    return found
+
+
+def _first_deciding_from(moment: datetime) -> date:
+    session = trading_calendar.session_or_previous(trading_calendar.trading_date(moment))
+    if trading_calendar.decision_time(session) < moment:
+        return trading_calendar.next_session(session)
+    return session
+
+
 def _ended_by(ledger: pl.DataFrame, day: date) -> pl.DataFrame:
     moment = trading_calendar.decision_time(day)
     rows = ledger.filter(pl.col("effective_at") <= moment)

@@ -24,6 +24,8 @@ _PICK = (
 )  # fmt: skip
 #: Contracts of a pick's numbers: they are for 100 shares.
 _PICK_SHARES = 100.0
+#: Where a price is from that was made after the moment it stands for.
+LATER_CLOSE = "close of the session, later that day"
 
 
 def outcomes(
@@ -40,7 +42,8 @@ def outcomes(
         ended: rows of `ledger.endings.ended_positions` of the session.
         picks: rows of weekly_picks of the decisions that they were opened on.
         closes: ``ticker``, ``trade_date``, ``close`` as traded, from the first opening to the
-            last end, as known at the decision time of ``day``; indices among them.
+            last end, as known when the day file of ``day`` is published; indices among them. The
+            close of ``day`` itself serves only where no other price does.
         corporate_actions: rows of corporate_actions of the same days; None where unknown.
         prices: ``ticker``, ``trade_date``, ``price`` of the decision slots of the same days, for
             ends within a session.
@@ -61,8 +64,16 @@ def outcomes(
         for position in ended.sort("position_id").iter_rows(named=True)
     ]
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    moment = trading_calendar.decision_time(day)
-    return OUTCOMES.conform(frame, trade_date=day, available_at=moment)
+    # What rests on the close of the day itself could be known only when that was published.
+    waited = ((pl.col("ended_on") == day) & pl.col("exit_source").eq_missing(LATER_CLOSE)) | (
+        (pl.col("opened_on") == day) & pl.col("entry_source").eq_missing(LATER_CLOSE)
+    )
+    known = (
+        pl.when(waited)
+        .then(pl.lit(trading_calendar.day_file_available_at(day)))
+        .otherwise(pl.lit(trading_calendar.decision_time(day)))
+    )
+    return OUTCOMES.conform(frame.with_columns(available_at=known), trade_date=day)
 
 
 class _Market:
@@ -114,7 +125,7 @@ class _Market:
         if price is not None:
             return price, "price at the session's decision time"
         if close is not None:
-            return close, "close of the session, which came after"
+            return close, LATER_CLOSE
         return None, f"no price of {ticker} on {session}"
 
 

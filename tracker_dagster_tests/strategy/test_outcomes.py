@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tracker_dagster.ledger.endings import ended_positions
+from tracker_dagster.ledger.endings import ended_positions, sessions_of_ends
 from tracker_dagster.ledger.events import (
     Event,
     PositionAssigned,
@@ -130,7 +130,7 @@ def test_held_shares_are_judged_from_their_price_then_not_from_their_cost() -> N
     opened = opening(stock_source="held", account="broker", stock_basis=20.0)
     row = outcome(expired(opened, None), closes(49.0))
     assert row["entry_price"] == 50.0
-    assert row["entry_source"] == "close of the session, which came after"
+    assert row["entry_source"] == "close of the session, later that day"
     assert row["buy_hold_pnl"] == pytest.approx(-100.0)
 
 
@@ -211,7 +211,10 @@ def test_predictions_are_those_of_the_pick_it_was_opened_on() -> None:
 def sessions_that_count(events: Sequence[Event]) -> list[date]:
     ledger = events_frame(events)
     days = sessions_between(MONDAY, date(2025, 6, 27))
-    return [day for day in days if ended_positions(ledger, day).height]
+    found = [day for day in days if ended_positions(ledger, day).height]
+    assert sorted(sessions_of_ends(ledger, days[-1]).values()) == found
+    assert all(sessions_of_ends(ledger, day) == {} for day in days if day < found[0])
+    return found
 
 
 @pytest.mark.feature(31)
