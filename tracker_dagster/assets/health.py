@@ -94,7 +94,7 @@ def _seen(rows: pl.DataFrame, slot: datetime) -> pl.DataFrame:
         "corporate_actions",
         "structure_features",
     ),
-    code_version="2",
+    code_version="3",
 )
 def contract_health(run: DayRun) -> Outcome:
     """Each open position at a slot: prices, triggers, anomalies, P&L, what to do, where to roll.

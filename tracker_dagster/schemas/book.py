@@ -130,12 +130,21 @@ class ContractHealth(_Held):
     bid = number("best bid of the option", "USD per share", above=0)
     ask = number("best ask of the option", "USD per share", above=0)
     mid = number("mean of bid and ask", "USD per share", above=0)
+    mark = number(
+        "what the option is valued at: the mid, or half the ask where nobody bids for an option "
+        "out of the money",
+        "USD per share",
+        above=0,
+    )
+    mark_source = choice(
+        ("mid", "half_ask"), "which of the two; null without either", nullable=True
+    )
     spread_pct = number("(ask - bid) / mid", "fraction")
     dte = dy.Int64(
         nullable=False, description="calendar days to the expiry", metadata={"unit": "days"}
     )
     moneyness = number("stock price / strike - 1", "fraction")
-    premium_captured = number("1 - mid / open price of a sold option", "fraction")
+    premium_captured = number("1 - mark / open price of a sold option", "fraction")
     remaining_yield = number("annualised yield of what is left of the premium", "per year")
     near_strike = flag("within 3 % of the strike; null without a price", nullable=True)
     deep_itm = flag("more than 5 % in the money; null without a price", nullable=True)
@@ -165,7 +174,7 @@ class ContractHealth(_Held):
     )
     early_assignment_note = text("the dividend, or why the flag is null", nullable=True)
     ex_date = dy.Date(nullable=True, description="next ex-date before the expiry of a sold call")
-    time_value = number("mid less what exercise now would pay", "USD per share")
+    time_value = number("mark less what exercise now would pay", "USD per share")
     implied_volatility = number("of the contract", "per year", above=0)
     delta = number("of a share of the contract, as if held", "per USD")
     gamma = number("of a share of the contract, as if held", "per USD squared")
@@ -179,7 +188,9 @@ class ContractHealth(_Held):
     )
     assigned_pnl = number("made if the option is exercised against the position", "USD")
     delta_gain = number("what closing now brings more than being assigned", "USD")
-    option_pnl = number("unrealised, open price against the mid, less the fees paid", "USD")
+    option_pnl = number(
+        "unrealised, open price against the mark, less the fees paid; null after a split", "USD"
+    )
     stock_pnl = number("unrealised on the stock leg; null without a basis", "USD")
     total_pnl = number("both legs; null unless both are known", "USD")
     inputs = text("JSON identities (slots, sources) of what was read")

@@ -280,6 +280,7 @@ CONTRACT_HEALTH = together(
     straight("market_last", stock_price="price"),
     straight("option_chain", "bid", "ask", "mid"),
     computed("spread_pct", *_QUOTE),
+    computed("mark mark_source", *_QUOTE, _STOCK, "positions.strike", "positions.right"),
     computed("dte", "positions.expiry"),
     computed("moneyness near_strike deep_itm", _STOCK, "positions.strike"),
     computed("deep_itm", "positions.right"),

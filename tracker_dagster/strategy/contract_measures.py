@@ -16,6 +16,13 @@ Row = Mapping[str, Any]
 _GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega")
 #: The vendor's vega is per volatility point, ours per 1.00.
 _POINTS = 100.0
+#: Where a mark is from.
+MIDDLE, HALF_ASK = "mid", "half_ask"
+#: What compares prices of today with a strike, a basis or a number of shares from before a split.
+_OF_OTHER_SHARES = (
+    "moneyness", "time_value", "premium_captured", "option_pnl", "stock_pnl", "total_pnl",
+    "closed_pnl", "assigned_pnl", "delta_gain", "early_assignment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,12 @@ def measures(position: Row, seen: Seen, day: date) -> dict[str, Any]:
     is closed now: the option at its ask (its bid where it was bought), the shares at their price.
     ``assigned_pnl`` is what is made if the option is exercised against the position: shares called
     away at the strike, or put to it at the strike and worth their price. ``delta_gain`` is what
-    closing brings more; the basis of the shares is in both and cancels out.
+    closing brings more; the basis of the shares is in both and cancels out. After a split all that
+    compares today's prices with those of the opening is null.
     """
     stock = seen.price.get("price")
     bid, ask, mid = (seen.quote.get(name) for name in ("bid", "ask", "mid"))
+    mark, mark_source = _mark(position, seen.quote, stock)
     strike, opened = position["strike"], position["open_price"]
     units = position["shares"] * position["quantity"]
     fees, basis = position["fees"], position["stock_basis"]
@@ -70,7 +79,7 @@ def measures(position: Row, seen: Seen, day: date) -> dict[str, Any]:
     sold = is_sold(position)
     covered = sold and position["right"] == "C"
     closing = ask if sold else bid
-    option_pnl = _sum(_times(_less(mid, opened), units), _times(fees, -1.0))
+    option_pnl = _sum(_times(_less(mark, opened), units), _times(fees, -1.0))
     at_close = _sum(_times(_less(closing, opened), units), _times(fees, -1.0))
     stock_pnl = _times(_less(stock, basis), -units) if covered else None
     if not sold:
@@ -82,18 +91,20 @@ def measures(position: Row, seen: Seen, day: date) -> dict[str, Any]:
     gain = None
     if sold and stock is not None and ask is not None:
         gain = -units * (inside(position, stock) - ask)
-    return {
+    found = {
         "stock_price": stock,
         "bid": bid,
         "ask": ask,
         "mid": mid,
+        "mark": mark,
+        "mark_source": mark_source,
         "spread_pct": None if bid is None or ask is None or mid is None else (ask - bid) / mid,
         "dte": dte,
         "moneyness": None if stock is None else stock / strike - 1,
         "time_value": None
-        if stock is None or mid is None
-        else mid - max(0.0, inside(position, stock)),
-        "premium_captured": None if mid is None or not sold or not opened else 1 - mid / opened,
+        if stock is None or mark is None
+        else mark - max(0.0, inside(position, stock)),
+        "premium_captured": None if mark is None or not sold or not opened else 1 - mark / opened,
         "remaining_yield": None
         if closing is None or stock is None or dte <= 0 or not sold
         else closing / stock * 365 / dte,
@@ -109,6 +120,30 @@ def measures(position: Row, seen: Seen, day: date) -> dict[str, Any]:
         **_sensitivities(seen),
         **early_assignment(position, seen, day),
     }
+    if splits_since_opening(position, seen, day):
+        found |= dict.fromkeys(_OF_OTHER_SHARES)
+        found["early_assignment_note"] = "the stock has split: strike and shares have changed"
+    return found
+
+
+def _mark(position: Row, quote: Row, stock: float | None) -> tuple[float | None, str | None]:
+    """What a share of the option is valued at, and how; nulls where that is not known.
+
+    Where nobody bids for an option out of the money its value lies between nothing and the ask.
+    """
+    mid, bid, ask = (quote.get(name) for name in ("mid", "bid", "ask"))
+    if mid is not None:
+        return mid, MIDDLE
+    out = stock is not None and inside(position, stock) <= 0
+    if out and bid is None and ask is not None and ask > 0:
+        return ask / 2, HALF_ASK
+    return None, None
+
+
+def splits_since_opening(position: Row, seen: Seen, day: date) -> list[date]:
+    """Ex-dates since the position was opened: its strike, shares and basis are of before."""
+    opened = trading_calendar.trading_date(position["opened_at"])
+    return [ex_date for ex_date in seen.splits if opened < ex_date <= day]
 
 
 def _sensitivities(seen: Seen) -> dict[str, Any]:
@@ -173,14 +208,14 @@ def anomalies(
 ) -> list[str]:
     """Codes of what is wrong with the data of a position, in a fixed order."""
     found = []
-    stock, mid = view["stock_price"], view["mid"]
+    stock = view["stock_price"]
     if stock is None:
         found.append("no_stock_price")
     elif _older(seen.price.get("price_at"), slot, settings.max_price_age_minutes):
         found.append("stale_stock_price")
     if not seen.quote:
         found.append("contract_not_in_chain")
-    elif mid is None:
+    elif view["mark"] is None:
         found.append(f"quote_{seen.quote['quote_status'].lower()}")
     elif _older(seen.quote.get("quote_at"), slot, settings.max_quote_age_minutes):
         found.append("stale_quote")
@@ -191,8 +226,7 @@ def anomalies(
         found.append("mid_below_intrinsic")
     if position["expiry"] < day:
         found.append("expired_but_open")
-    opened = trading_calendar.trading_date(position["opened_at"])
-    if any(opened < ex_date <= day for ex_date in seen.splits):
+    if splits_since_opening(position, seen, day):
         found.append("split_since_opening")
     return found
 

@@ -12,7 +12,14 @@ import polars as pl
 from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.returns import adjust_for_splits
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
-from tracker_dagster.strategy.contract_measures import Seen, anomalies, measures, triggers
+from tracker_dagster.strategy.contract_measures import (
+    HALF_ASK,
+    Seen,
+    anomalies,
+    measures,
+    splits_since_opening,
+    triggers,
+)
 from tracker_dagster.strategy.known import daily_bars, known_at
 from tracker_dagster.strategy.rolls import chosen_roll, roll_candidates
 from tracker_dagster.strategy.settings import HealthSettings
@@ -98,9 +105,13 @@ def contract_health(
         view["anomalies"] = anomalies(position, seen, view, day, slot, settings)
         view.update(triggers(position, view, settings))
         rolls = of_position.get((position["position_id"],), candidates.clear())
+        if splits_since_opening(position, seen, day):
+            rolls = rolls.clear()
         runs = bool(view["rapid_up"]) and position["right"] == "C"
         roll = chosen_roll(rolls, away=_depth(position, view) > 0 or runs)
         recommendation, reasons = recommend(position, view, roll, settings)
+        if view["mark_source"] == HALF_ASK:
+            reasons.append("nobody bids for it any more: valued at half its ask")
         gate = gates.get(ticker, {})
         rows.append(
             {
@@ -198,7 +209,8 @@ def recommend(
     """What to do with a position, and why.
 
     In order: data that cannot be trusted; a premium captured, or hardly any yield left, at what
-    closing really costs; a spread too wide to trade on; a roll for a credit where one is called
+    closing really costs; out of the money on its last day, and nobody to trade with at a narrow
+    spread, left to expire; a spread too wide to trade on; a roll for a credit where one is called
     for: near or in the money close to the expiry, deep in the money, risen fast into it, or about
     to be exercised for a dividend; else hold.
     """
@@ -220,12 +232,22 @@ def recommend(
         yield_left = view["remaining_yield"]
         if depth < 0 < captured and yield_left is not None and yield_left < settings.close_yield:
             return "CLOSE_EARLY", [f"only {yield_left:.1%} a year is left to earn"]
+    last_day = view["dte"] == 0 and depth < 0
+    if last_day and (view["wide_spread"] or view["mark_source"] == HALF_ASK):
+        return "HOLD_TO_ASSIGN", [_worthless_unless(position, view)]
     if view["wide_spread"]:
         return "HOLD_WIDE_SPREAD", [f"spread is {view['spread_pct']:.0%} of the mid"]
     calls_for = _roll_is_called_for(position, view, depth, settings)
     if not calls_for:
-        return "HOLD_TO_ASSIGN", ["no trigger asks for anything"]
+        why = _worthless_unless(position, view) if last_day else "no trigger asks for anything"
+        return "HOLD_TO_ASSIGN", [why]
     return _roll_or_hold(position, roll, calls_for)
+
+
+def _worthless_unless(position: Mapping[str, Any], view: Mapping[str, Any]) -> str:
+    away = abs(position["strike"] / view["stock_price"] - 1)
+    move = "rises" if position["right"] == "C" else "falls"
+    return f"expires worthless unless the stock {move} {away:.1%}"
 
 
 def _roll_is_called_for(

@@ -179,7 +179,10 @@ def test_a_threatened_call_with_nothing_to_roll_to_holds() -> None:
         ({"chain": quotes({"symbol": ROLLED, "bid": 1.0, "ask": 1.1})}, "contract_not_in_chain"),
         ({"chain": quotes({"bid": 0.7, "ask": 0.6, "mid": None, "quote_status": "CROSSED"})},
          "quote_crossed"),
-        ({"chain": quotes({"ask": 0.6, "quote_status": "NO_BID"})}, "quote_no_bid"),
+        ({"chain": quotes({"ask": 3.6, "quote_status": "NO_BID"}), "stock": 54.0}, "quote_no_bid"),
+        ({"chain": quotes({"bid": 0.6, "quote_status": "NO_ASK"})}, "quote_no_ask"),
+        ({"chain": quotes({"ask": 0.6, "quote_status": "NO_BID",
+                           "quote_at": SLOT - timedelta(hours=5)})}, "stale_quote"),
         ({"chain": quotes({"bid": 0.5, "ask": 0.6, "quote_at": SLOT - timedelta(hours=5)})},
          "stale_quote"),
         ({"chain": quotes({"bid": 0.5, "ask": 0.6, "is_standard": False})}, "adjusted_contract"),
@@ -434,7 +437,80 @@ def test_unknown_dividends_are_not_none() -> None:
 def test_a_call_that_nobody_bids_for_is_closed_at_its_ask() -> None:
     row = check(chain=quotes({"bid": None, "ask": 0.05, "mid": None, "quote_status": "NO_BID"}))
     assert row["recommendation"] == "CLOSE_EARLY"
-    assert "quote_no_bid" in json.loads(row["anomalies"])
+    assert json.loads(row["anomalies"]) == []
+    assert json.loads(row["reasons"]) == [
+        "95% of the premium is captured at the ask",
+        "nobody bids for it any more: valued at half its ask",
+    ]
+
+
+def last_day(stock: float, quote: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """One option on its expiration day: a call at 51, or what ``changes`` make of it."""
+    symbol = build_option_symbol("AAA", DAY, changes.get("right", "C"), 51.0)
+    own = {"symbol": symbol, "expiry": DAY, "right": changes.get("right", "C"), **quote}
+    if quote.get("bid") is None:
+        own["quote_status"] = "NO_BID"
+    rolls = later(51.0, EXPIRY, 1.60), later(52.0, EXPIRY, 1.30)
+    return check(
+        stock=stock, held=position(symbol=symbol, expiry=DAY, **changes), chain=quotes(own, *rolls)
+    )
+
+
+@pytest.mark.feature(26)
+def test_a_call_that_ends_worthless_is_a_win_and_no_trouble_with_the_data() -> None:
+    """Sold at 1.00, the stock at 48: between 0 and 0.01, so worth half a cent."""
+    row = last_day(48.0, {"ask": 0.01})
+    assert (row["mid"], row["mark"], row["mark_source"]) == (None, 0.005, "half_ask")
+    assert json.loads(row["anomalies"]) == []
+    assert row["recommendation"] == "HOLD_TO_ASSIGN"
+    # 51 / 48 = 1.0625
+    assert json.loads(row["reasons"]) == [
+        "expires worthless unless the stock rises 6.2%",
+        "nobody bids for it any more: valued at half its ask",
+    ]
+    assert row["option_pnl"] == pytest.approx(99.50)
+    assert row["total_pnl"] == pytest.approx(99.50 - 100.0)
+    assert row["closed_pnl"] == pytest.approx(99.00 - 100.0)
+    assert row["premium_captured"] == pytest.approx(0.995)
+
+
+def test_a_spread_of_a_cent_on_the_last_day_is_nothing_to_wait_for() -> None:
+    row = last_day(50.0, {"bid": 0.01, "ask": 0.02})
+    assert row["wide_spread"] is True
+    assert row["recommendation"] == "HOLD_TO_ASSIGN"
+    assert json.loads(row["reasons"]) == ["expires worthless unless the stock rises 2.0%"]
+    assert row["mark_source"] == "mid"
+    # In the money it is not about to expire, and a narrow quote near the strike can be rolled.
+    assert last_day(51.5, {"bid": 0.4, "ask": 0.7})["recommendation"] == "HOLD_WIDE_SPREAD"
+    assert last_day(50.9, {"bid": 0.40, "ask": 0.42})["recommendation"] == "ROLL_UP_AND_OUT"
+
+
+def test_a_put_that_ends_worthless_needs_a_fall() -> None:
+    row = last_day(60.0, {"ask": 0.01}, right="P", stock_basis=None)
+    assert row["recommendation"] == "HOLD_TO_ASSIGN"
+    assert json.loads(row["reasons"])[0] == "expires worthless unless the stock falls 15.0%"
+    assert row["total_pnl"] == pytest.approx(99.50)
+
+
+def test_before_the_last_day_no_bid_is_marked_as_well() -> None:
+    row = check(chain=quotes({"ask": 0.5, "quote_status": "NO_BID"}))
+    assert json.loads(row["anomalies"]) == []
+    assert row["option_pnl"] == pytest.approx((1.00 - 0.25) * 100)
+    assert row["recommendation"] == "HOLD_TO_ASSIGN"
+    assert "nobody bids for it any more: valued at half its ask" in json.loads(row["reasons"])
+
+
+def test_results_across_a_split_are_not_told() -> None:
+    """Two for one: a share at 24.10 against a basis of 49 of before is no loss of 24.90."""
+    split = worlds.actions([{"ticker": "AAA", "action": "split", "ex_date": DAY,
+                             "split_from": 1.0, "split_to": 2.0}])  # fmt: skip
+    row = check(stock=24.1, actions=split, chain=quotes(
+        {"bid": 0.58, "ask": 0.62}, later(51.0, NEXT_EXPIRY, 1.60)))  # fmt: skip
+    for name in ("option_pnl", "stock_pnl", "total_pnl", "closed_pnl", "assigned_pnl",
+                 "delta_gain", "premium_captured", "moneyness", "time_value", "near_strike",
+                 "deep_itm", "roll_symbol", "roll_credit"):  # fmt: skip
+        assert row[name] is None, name
+    assert json.loads(row["reasons"]) == ["split_since_opening"]
 
 
 def test_deep_in_the_money_calls_for_a_roll_long_before_the_expiry() -> None:
