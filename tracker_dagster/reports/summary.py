@@ -194,6 +194,7 @@ def _promoted(promotions: pl.DataFrame) -> str:
     ).rename({"decision_at": "ts"})
     # Picks of other lanes were never asked for; they are counted, not listed.
     listed = rows.filter(pl.col("reason") != "other_lane").head(PROMOTION_ROWS)
+    listed = listed.with_columns(reason=_every_reason())
     columns = ("ts", "ticker", "expiry", "strike", "lane", "seed", "decision", "reason")
     counts = Counter(rows["decision"])
     reasons = Counter(rows.filter(pl.col("decision") == "skip")["reason"])
@@ -205,6 +206,16 @@ def _promoted(promotions: pl.DataFrame) -> str:
             + (f" ({told})." if told else "."),
             table(listed, columns),
         ]
+    )
+
+
+def _every_reason() -> pl.Expr:
+    """All failed gates of a pick; ``reason``, the first, where no more are stored."""
+    told = pl.col("reasons").str.json_decode(pl.List(pl.String))
+    return (
+        pl.when(pl.col("decision").eq("skip") & (told.list.len() > 0))
+        .then(told.list.join(", "))
+        .otherwise("reason")
     )
 
 

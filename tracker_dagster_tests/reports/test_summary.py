@@ -260,6 +260,23 @@ def test_promotions_health_and_comparison_are_shown() -> None:
     assert changes["C"]["gated"] == "promote @ 42 (passed_gates)"
 
 
+def test_a_skipped_pick_is_shown_with_every_gate_that_it_failed() -> None:
+    # 100 shares for 6,000 and 9,000 dollars, both above the cash, and both unstable.
+    chosen = some_picks(
+        {"A": 6000.0, "B": 9000.0}, price=40.0, fft_status="unstable", fractal_status="unstable"
+    )
+    promotions = promote(chosen, NO_POSITIONS, 5000, "SAFE_HIGH", 3)
+    shown = section(render(picks=chosen, promotions=promotions), 6)
+    assert {row["ticker"]: row["reason"] for row in table(shown)} == dict.fromkeys(
+        "AB", "over_seed, unstable_fft, unstable_fractal"
+    )
+    # They are counted by the first, and rows from before all were stored show that alone.
+    assert "2 skipped (over_seed 2)" in shown
+    old = promotions.with_columns(reasons=pl.lit(None, dtype=pl.String))
+    rows = table(section(render(picks=chosen, promotions=old), 6))
+    assert {row["reason"] for row in rows} == {"over_seed"}
+
+
 def test_open_positions_that_nobody_checked_are_not_called_none() -> None:
     assert "not checked yet. Run monitor." in section(render(open_positions=2), 7)
 
