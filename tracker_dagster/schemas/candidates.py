@@ -79,7 +79,7 @@ class PickCandidates(dy.Schema):
     )
     expected_value_reason = text("why it is null", nullable=True)
     strike_quality = _share(
-        "how well the contract traded in the last five published sessions; 0.5 is about the median"
+        "how well the contract traded in the five sessions before the day; 0.5 is about the median"
     )
     strike_quality_reason = text("why it is null or zero", nullable=True)
     target_delta = number("delta that the lane aims at", "USD per USD", at_least=0, at_most=1)

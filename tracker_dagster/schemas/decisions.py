@@ -150,7 +150,7 @@ class WeeklyPicks(_Decision):
     )
     expected_value_reason = text("why it is null", nullable=True)
     strike_quality = number(
-        "how well the contract traded in the last five published sessions; 0.5 is about the "
+        "how well the contract traded in the five sessions before the day; 0.5 is about the "
         "median", "fraction", at_least=0, at_most=1,
     )  # fmt: skip
     iv_rank = number(

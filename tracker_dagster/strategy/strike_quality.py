@@ -1,4 +1,4 @@
-"""How well a strike trades, from the bars of the last published sessions."""
+"""How well a strike trades, from the bars of the sessions before the decision's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import polars as pl
 from tracker_dagster.strategy.known import known_at
 from tracker_dagster.strategy.settings import StrikeQualityWeights
 from tracker_dagster.strategy.tickers import Decision
+from tracker_dagster.trading_calendar import last_sessions, previous_session
 
-#: Published sessions that a strike is judged by.
+#: Sessions before the day that a strike is judged by.
 SESSIONS = 5
 
 
@@ -31,14 +32,18 @@ def strike_quality(
     Mended (weekly tracker, section 3.4): volume and trades are bounded, a day's range stands in
     for no spread, and what did not trade is told as such instead of getting the middle of a scale.
 
+    The sessions are those of the five before the day in which any of the calls' tickers traded a
+    contract of the decision's expiry. One without counts as not published: nothing stands in for
+    it, and nothing else that was read matters.
+
     Args:
         calls: ``symbol``, ``ticker``.
-        traded: rows of option_day_aggs of past sessions; None or none known where no file is.
-        decision: files known by it and of sessions before its day count, the last five of them.
+        traded: rows of option_day_aggs of calls; None or none known where no file is.
+        decision: what was known by it counts, of its own expiry.
         weights: of the parts.
     """
     weights = weights or StrikeQualityWeights()
-    bars = _published(traded, decision)
+    bars = _published(calls, traded, decision)
     sessions = bars["trade_date"].n_unique()
     if sessions == 0:
         return calls.with_columns(
@@ -79,7 +84,7 @@ def strike_quality(
     return rows.with_columns(
         strike_quality=pl.when(untraded).then(0.0).otherwise((total / known).clip(0, 1)),
         strike_quality_reason=pl.when(untraded).then(
-            pl.lit(f"not traded in the last {sessions} published sessions")
+            pl.lit(f"not traded in the {sessions} published of the last {SESSIONS} sessions")
         ),
     ).drop(*parts, "_sessions", "_volume", "_trades", "_no_trades", "_range")
 
@@ -89,16 +94,21 @@ def _of_median(name: str, median: pl.Expr) -> pl.Expr:
     return pl.when(total > 0).then(pl.col(name) / total).otherwise(0.0)
 
 
-def _published(traded: pl.DataFrame | None, decision: Decision) -> pl.DataFrame:
+def _published(
+    calls: pl.DataFrame, traded: pl.DataFrame | None, decision: Decision
+) -> pl.DataFrame:
     columns = ("trade_date", "symbol", "high", "low", "close", "volume", "transactions")
     if traded is None:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
-    rows = known_at(traded, decision.decision_at, decision.day).filter(
-        pl.col("trade_date") < decision.day
-    )
-    last = rows["trade_date"].unique().sort().tail(SESSIONS)
+    # By the calendar and the calls' own tickers: what else was read for a range changes no day.
+    sessions = last_sessions(previous_session(decision.day), SESSIONS)
     return (
-        rows.filter(pl.col("trade_date").is_in(last.implode()))
+        known_at(traded, decision.decision_at, decision.day)
+        .filter(
+            pl.col("trade_date").is_in(sessions)
+            & (pl.col("expiry") == decision.expiry)
+            & pl.col("underlying").is_in(calls["ticker"].unique().implode())
+        )
         .unique(["trade_date", "symbol"], keep="first", maintain_order=True)
         .select(columns)
     )

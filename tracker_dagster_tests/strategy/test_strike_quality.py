@@ -26,7 +26,8 @@ def bars(rows: Sequence[tuple[date, str, float, int | None]], **changes: Any) ->
     return pl.DataFrame(
         [
             {"trade_date": day, "symbol": symbol, "volume": volume, "transactions": trades,
-             "high": 1.1, "low": 0.9, "close": 1.0,
+             "high": 1.1, "low": 0.9, "close": 1.0, "underlying": symbol[0],
+             "expiry": DECISION.expiry,
              "available_at": trading_calendar.day_file_available_at(day), **changes}
             for day, symbol, volume, trades in rows
         ],
@@ -56,12 +57,12 @@ def test_the_quality_of_three_strikes_by_hand() -> None:
     assert found["A1"] == (pytest.approx(expected), None)
     expected = 0.3 * 2 / 5 + 0.3 * 40 / 110 + 0.2 * 4 / 11 + steady
     assert found["A2"] == (pytest.approx(expected), None)
-    assert found["A3"] == (0.0, "not traded in the last 5 published sessions")
+    assert found["A3"] == (0.0, "not traded in the 5 published of the last 5 sessions")
     # Alone it is its own median.
     assert found["B1"] == (pytest.approx(0.3 / 5 + 0.15 + 0.1 + steady), None)
 
 
-def test_only_the_last_five_published_sessions_count() -> None:
+def test_only_the_last_five_sessions_count() -> None:
     recent = bars([(day, "A1", 10.0, 1) for day in DAYS[-5:]])
     older = bars([(day, "A1", 9999.0, 999) for day in DAYS[:2]])
     today = bars([(DAY, "A2", 9999.0, 999)], available_at=DECISION.decision_at)
@@ -84,3 +85,18 @@ def test_a_feed_that_does_not_tell_trades_is_judged_by_the_rest() -> None:
 def test_a_session_without_volume_is_no_trading() -> None:
     traded = bars([(day, "A1", 10.0, 1) for day in DAYS[-4:]] + [(DAYS[-5], "A1", 0.0, 0)])
     assert quality(traded, presence=1, volume=0, trades=0, stability=0)["A1"][0] == 0.8
+
+
+def test_a_missing_file_is_left_out_and_no_older_one_stands_in_for_it() -> None:
+    last = DAYS[-5:]
+    traded = bars([(day, "A1", 10.0, 1) for day in last if day != last[2]])
+    presence = {"presence": 1.0, "volume": 0.0, "trades": 0.0, "stability": 0.0}
+    alone = quality(traded, **presence)
+    # Four files, in all of which it traded.
+    assert alone["A1"] == (1.0, None)
+    assert alone["A3"] == (0.0, "not traded in the 4 published of the last 5 sessions")
+    # What else a range reads: an older file, other expiries and tickers of the missing session.
+    older = bars([(DAYS[1], "A1", 0.0, 0), (DAYS[1], "A2", 9.0, 1)])
+    other_expiry = bars([(last[2], "A2", 9.0, 1)], expiry=DAYS[-1])
+    other_ticker = bars([(last[2], "C1", 9.0, 1)])
+    assert quality(pl.concat([older, traded, other_expiry, other_ticker]), **presence) == alone
