@@ -54,7 +54,7 @@ def dividends_ahead(actions: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         (pl.col("action") == "dividend")
         & (pl.col("cash_amount") > 0)
         & _lowers_value()
-        & ~_is_foreign()
+        & ~is_foreign()
     )
     seconds = (_opening("ex_date") - pl.lit(moment.astimezone(UTC))).dt.total_microseconds() / 1e6
     return (
@@ -87,7 +87,7 @@ def dividend_sources(
     ahead = actions.filter(
         (pl.col("action") == "dividend") & (pl.col("ex_date") > trading_date(moment))
     )
-    foreign = set(ahead.filter(_is_foreign())["ticker"])
+    foreign = set(ahead.filter(is_foreign())["ticker"])
     known = set(ahead["ticker"])
     indices = set(INDEX_ROOTS.values())
 
@@ -139,7 +139,8 @@ def _lowers_value() -> pl.Expr:
     return regular | (pl.col("cash_amount") < _ADJUSTS_FROM)
 
 
-def _is_foreign() -> pl.Expr:
+def is_foreign() -> pl.Expr:
+    """Whether ``currency`` names another than the US dollar; who names none means dollars."""
     return pl.col("currency").fill_null("USD").str.to_uppercase() != "USD"
 
 

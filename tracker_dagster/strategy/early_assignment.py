@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster import trading_calendar
+from tracker_dagster.analytics.dividends import is_foreign
 from tracker_dagster.instruments import INDEX_ROOTS, parse_option_symbol
 
 ASSIGNED, KEPT = "ASSIGNED", "KEPT"
@@ -119,19 +120,23 @@ def settle_early(
     return pl.DataFrame(rows, schema=EARLY_SCHEMA)
 
 
-def _dividends(actions: pl.DataFrame) -> dict[str, list[tuple[date, float]]]:
-    """Cash a share by ticker and ex-date, what goes ex together added up; each paid once."""
+def _dividends(actions: pl.DataFrame) -> dict[str, list[tuple[date, float | None]]]:
+    """Cash a share by ticker and ex-date, what goes ex together added up; each paid once.
+
+    None where a part of it is not paid in US dollars.
+    """
     cash = actions.filter(
         (pl.col("action") == "dividend")
         & ~pl.col("distribution_type").is_in(ADJUSTED_FOR).fill_null(value=False)
-        & (pl.col("currency").fill_null("USD") == "USD")
     )
     # A dividend is listed on every session on which it was known: as it was known last.
     once = cash.sort("trade_date").unique(
         ["ticker", "ex_date", "action_id"], keep="last", maintain_order=True
     )
-    totals = once.group_by("ticker", "ex_date").agg(pl.col("cash_amount").sum())
-    found: dict[str, list[tuple[date, float]]] = {}
+    totals = once.group_by("ticker", "ex_date").agg(
+        pl.when(~is_foreign().any()).then(pl.col("cash_amount").sum())
+    )
+    found: dict[str, list[tuple[date, float | None]]] = {}
     for ticker, ex_date, amount in totals.sort("ticker", "ex_date").iter_rows():
         found.setdefault(ticker, []).append((ex_date, amount))
     return found
@@ -191,7 +196,10 @@ def _worth(quote: Mapping[str, Any]) -> float | None:
 
 
 def _judge(
-    position: Mapping[str, Any], dividend: float, view: Mapping[str, Any], splits: list[date]
+    position: Mapping[str, Any],
+    dividend: float | None,
+    view: Mapping[str, Any],
+    splits: list[date],
 ) -> dict[str, Any]:
     stock, given_up = view["stock_price"], view["given_up"]
     strike = position["strike"]
@@ -211,6 +219,8 @@ def _judge(
         return unknown("in the money, and neither its put nor itself is quoted")
     if math.isinf(given_up):
         return {"outcome": KEPT, "reason": "more is bid for it than exercising brings"}
+    if dividend is None:
+        return unknown("in the money, and its dividend is not paid in US dollars")
     taken = dividend > given_up
     sign = "more than" if taken else "no more than"
     return {

@@ -162,8 +162,14 @@ def corporate_action_flags(
             has rows counts as whole.
     """
     base = tickers.select("ticker")
+    currency = pl.col("currency").str.to_uppercase().fill_null("USD")
     for name, part, action, words in (
-        ("ex_dividend", DIVIDENDS, "dividend", pl.format("{} ({} USD)", "ex_date", "cash_amount")),
+        (
+            "ex_dividend",
+            DIVIDENDS,
+            "dividend",
+            pl.format("{} ({} {})", "ex_date", "cash_amount", currency),
+        ),
         (
             "split",
             SPLITS,

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster import trading_calendar
+from tracker_dagster.analytics.dividends import is_foreign
 from tracker_dagster.schemas.outcomes import OUTCOMES
 
 Row = dict[str, Any]
@@ -91,19 +92,23 @@ class _Market:
             once = actions.sort("trade_date").unique(
                 ["ticker", "action", "action_id"], keep="last", maintain_order=True
             )
-            self.actions = once.sort("ticker", "ex_date", "action_id")
+            self.actions = once.sort("ticker", "ex_date", "action_id").with_columns(
+                is_foreign=is_foreign()
+            )
 
     def splits(self, ticker: str, first: date, last: date) -> list[date]:
         """Ex-dates of splits after ``first``, up to ``last``."""
         return [row["ex_date"] for row in self._of(ticker, "split", first, last)]
 
-    def dividends(self, ticker: str, first: date, last: date) -> float | None:
-        """Dollars a share with ex-dates after ``first``, up to ``last``; None where unknown."""
+    def dividends(self, ticker: str, first: date, last: date) -> tuple[float | None, str]:
+        """Dollars a share with ex-dates after ``first``, up to ``last``, or why not known."""
         if self.actions is None:
-            return None
-        return float(
-            sum(row["cash_amount"] or 0.0 for row in self._of(ticker, "dividend", first, last))
-        )
+            return None, "corporate actions are not known; none are counted"
+        paid = self._of(ticker, "dividend", first, last)
+        for row in paid:
+            if row["is_foreign"]:
+                return None, f"the dividend of {row['ex_date']} is not paid in US dollars"
+        return float(sum(row["cash_amount"] or 0.0 for row in paid)), ""
 
     def _of(self, ticker: str, action: str, first: date, last: date) -> list[Row]:
         if self.actions is None:
@@ -217,15 +222,17 @@ def _results(
         found["option_result"] = position["option_cash"] + worth
     else:
         reasons["option_result"] = "what it was worth at its assignment is not known"
-    dividends = market.dividends(row["ticker"], row["opened_on"], row["ended_on"])
+    dividends, why = market.dividends(row["ticker"], row["opened_on"], row["ended_on"])
     if dividends is None:
-        reasons["dividends"] = "corporate actions are not known; none are counted"
+        reasons["dividends"] = why
     else:
         found["dividends"] = dividends * shares
     if splits:
         reasons["buy_hold_pnl"] = f"split on {splits[0]}"
     elif entry is None or exit_ is None:
         reasons["buy_hold_pnl"] = "a price of the stock is not known"
+    elif dividends is None and market.actions is not None:
+        reasons["buy_hold_pnl"] = why
     else:
         found["buy_hold_pnl"] = shares * (exit_ - entry) + (found["dividends"] or 0.0)
     option, hold = found["option_result"], found["buy_hold_pnl"]

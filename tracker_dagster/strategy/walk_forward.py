@@ -12,6 +12,7 @@ import polars as pl
 
 from tracker_dagster import trading_calendar
 from tracker_dagster.analytics.bootstrap import MeanInterval, block_length, mean_interval
+from tracker_dagster.analytics.dividends import is_foreign
 from tracker_dagster.schemas.decisions import MODELS
 from tracker_dagster.schemas.models import MODEL_OUTCOMES, MODEL_SCORES
 from tracker_dagster.strategy.comparison import model_choices
@@ -175,7 +176,10 @@ def _actions(rows: pl.DataFrame, actions: pl.DataFrame, kind: str, expiry: date)
 
 def _dividends(rows: pl.DataFrame, actions: pl.DataFrame, expiry: date) -> pl.DataFrame:
     paid = _actions(rows, actions, "dividend", expiry)
-    return paid.group_by(_KEY).agg(dividends=pl.col("cash_amount").sum())
+    return paid.group_by(_KEY).agg(
+        dividends=pl.col("cash_amount").sum(),
+        foreign_on=pl.col("ex_date").filter(is_foreign()).min(),
+    )
 
 
 def _splits(rows: pl.DataFrame, actions: pl.DataFrame, expiry: date) -> pl.DataFrame:
@@ -198,7 +202,9 @@ def _with_reason(
             else pl.col("trade_date") >= trading_calendar.previous_session(answered)  # type: ignore[arg-type]
         )
     return rows.with_columns(
-        dividends=pl.when(asked).then(pl.col("dividends").fill_null(0.0)),
+        dividends=pl.when(asked & pl.col("foreign_on").is_null()).then(
+            pl.col("dividends").fill_null(0.0)
+        ),
         reason=pl.coalesce(
             "no_fill",
             pl.when(pl.col("split_on").is_not_null()).then(
@@ -206,6 +212,9 @@ def _with_reason(
             ),
             pl.when(pl.col("stock_exit").is_null()).then(pl.lit(f"no close of {expiry} is known")),
             pl.when(~asked).then(pl.lit("dividends of the week were not collected")),
+            pl.when(pl.col("foreign_on").is_not_null()).then(
+                pl.format("the dividend of {} is not paid in US dollars", pl.col("foreign_on"))
+            ),
             pl.when(pl.col("stock_entry").is_null()).then(pl.lit("no price of the shares")),
         ),
     )

@@ -176,9 +176,8 @@ def test_calls_that_are_not_concerned_have_no_row(held: pl.DataFrame) -> None:
 
 def test_dividends_that_count() -> None:
     plain = quote(0.20, 55.0)
-    # A special dividend lowers the strike instead; another currency is not compared.
+    # A special dividend lowers the strike instead.
     assert decided(actions=[dividend(9.0, distribution_type="special")], quotes=plain) == []
-    assert decided(actions=[dividend(9.0, currency="EUR")], quotes=plain) == []
     assert decided(actions=[dividend(9.0, ticker="ZZZ")], quotes=plain) == []
     assert decided(day=BEFORE, quotes=plain) == []
     # Two of one ex-date add up: 0.15 each are more than 0.20, one alone is not.
@@ -187,6 +186,22 @@ def test_dividends_that_count() -> None:
     # The same one, listed on two sessions, is paid once.
     again = [dividend(0.15, action_id="x", trade_date=BEFORE), dividend(0.15, action_id="x")]
     assert [row["outcome"] for row in decided(actions=again, quotes=plain)] == ["KEPT"]
+
+
+def test_a_dividend_in_another_currency_is_left_to_a_person() -> None:
+    abroad = [dividend(9.0, currency="cad")]
+    (row,) = decided(actions=abroad, quotes=quote(0.20, 55.0))
+    assert (row["dividend"], row["outcome"]) == (None, None)
+    assert row["reason"] == "in the money, and its dividend is not paid in US dollars"
+    # One part in dollars does not say what the whole is worth.
+    mixed = [dividend(0.30, action_id="x"), dividend(0.1, action_id="y", currency="EUR")]
+    assert [r["outcome"] for r in decided(actions=mixed, quotes=quote(0.20, 55.0))] == [None]
+    # Nobody exercises what is out of the money, whatever is paid.
+    assert [r["outcome"] for r in decided(actions=abroad, quotes=quote(0.2, 49.0))] == ["KEPT"]
+    # The vendor writes its currencies in either case.
+    assert [
+        r["outcome"] for r in decided(actions=[dividend(currency="usd")], quotes=quote(0.2, 55.0))
+    ] == ["ASSIGNED"]
 
 
 def test_what_a_split_or_an_adjustment_has_changed_is_left_to_a_person() -> None:

@@ -156,3 +156,12 @@ def test_a_split_announced_yesterday_is_known_though_today_was_collected_too_lat
 def test_a_split_behind_us_is_not_in_the_period() -> None:
     rows = actions(("AAA", "split", DAY, OPEN), ("BBB", "dividend", DAY, OPEN))
     assert flags(rows, parts(AT)) == [NO, NO]
+
+
+@pytest.mark.parametrize(("currency", "said"), [(None, "USD"), ("usd", "USD"), ("cad", "CAD")])
+def test_a_dividend_is_noted_in_the_currency_that_it_is_paid_in(currency, said) -> None:
+    rows = actions(("AAA", "dividend", EXPIRY, AT)).with_columns(
+        currency=pl.lit(currency, pl.String)
+    )
+    found = corporate_action_flags(TICKERS.head(1), rows, DAY, EXPIRY, AT, 7, parts(AT))
+    assert found["ex_dividend_note"].to_list() == [f"{EXPIRY} (0.5 {said})"]

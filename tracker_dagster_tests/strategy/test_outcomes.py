@@ -180,6 +180,25 @@ def test_dividends_inside_the_span_count_once_for_both() -> None:
     assert row["versus_hold"] == pytest.approx(59.35)
 
 
+def test_a_dividend_in_another_currency_leaves_nothing_to_compare() -> None:
+    paid = {"action": "dividend", "action_id": "d1", "ex_date": date(2025, 6, 11),
+            "cash_amount": 0.25, "currency": "CAD", "trade_date": MONDAY}  # fmt: skip
+    row = outcome(expired(opening(), 51.0), closes(51.0), known=actions([paid]))
+    assert row["dividends"] is row["buy_hold_pnl"] is row["position_result"] is row["hit"] is None
+    # What the call itself brought needs no dividend.
+    assert row["option_result"] == pytest.approx(59.35)
+    why = "the dividend of 2025-06-11 is not paid in US dollars"
+    reasons = json.loads(row["reasons"])
+    names = ("dividends", "buy_hold_pnl", "position_result", "versus_hold")
+    assert {name: reasons.get(name) for name in names} == dict.fromkeys(names, why)
+    in_dollars = actions([{**paid, "currency": "usd"}])
+    known = outcome(expired(opening(), 51.0), closes(51.0), known=in_dollars)
+    assert known["dividends"] == pytest.approx(25.0)
+    # One that went ex before the opening is none of it.
+    before = actions([{**paid, "ex_date": MONDAY}])
+    assert outcome(expired(opening(), 51.0), closes(51.0), known=before)["dividends"] == 0.0
+
+
 def test_a_split_in_the_span_leaves_nothing_to_compare() -> None:
     split = {"action": "split", "action_id": "s", "ex_date": date(2025, 6, 11), "split_from": 1.0,
              "split_to": 2.0, "trade_date": MONDAY}  # fmt: skip

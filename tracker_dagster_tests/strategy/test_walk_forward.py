@@ -121,7 +121,12 @@ def test_a_cent_in_the_money_is_exercised(close: float, assigned: bool) -> None:
 def test_dividends_after_the_decision_are_the_holders() -> None:
     """Ex on the Monday is too late for a Monday's buyer; Wednesday's and Friday's are paid."""
     paid = [
-        {"action": "dividend", "ex_date": DAY + timedelta(days=n), "cash_amount": cash}
+        {
+            "action": "dividend",
+            "ex_date": DAY + timedelta(days=n),
+            "cash_amount": cash,
+            "currency": "usd",
+        }
         for n, cash in ((0, 5.0), (2, 0.25), (4, 0.10), (7, 5.0))
     ]
     row = ended(39.0, corporate_actions=actions(paid))
@@ -158,6 +163,9 @@ def test_a_captured_chain_sells_at_its_bid() -> None:
         ({"corporate_actions": actions([{"action": "split", "ex_date": DAY + timedelta(days=2),
                                          "split_from": 1.0, "split_to": 4.0}])},
          "split on 2025-06-11"),
+        ({"corporate_actions": actions([{"action": "dividend", "ex_date": DAY + timedelta(days=2),
+                                         "cash_amount": 0.25, "currency": "cad"}])},
+         "the dividend of 2025-06-11 is not paid in US dollars"),
         ({"collections": REFERENCE_COLLECTIONS.empty()},
          "dividends of the week were not collected"),
         ({"picks": decided([{"ticker": "A", "bid": None}], "snapshot")}, "nobody bid for the call"),
