@@ -18,11 +18,13 @@ from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.folds import as_on
 from tracker_dagster.ledger.holdings import holdings_as_of
+from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.market import STOCK_DAY_AGGS
 from tracker_dagster.schemas.portfolio_risk import ALL_TICKERS, PORTFOLIO_RISK, PORTFOLIO_STRESS
 from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.schemas.volatility import OPTION_GREEKS
+from tracker_dagster.strategy.holdings import marked_splits
 from tracker_dagster.strategy.portfolio_legs import GREEKS_READ
 from tracker_dagster.strategy.portfolio_risk import MARKET, Book, betas_to_market, valued_book
 from tracker_dagster.strategy.portfolio_risk import portfolio_risk as risk_of
@@ -36,6 +38,7 @@ _READ = (
     "positions",
     "openings",
     "market_last",
+    "option_chain",
     "option_greeks",
     "stock_day_aggs",
     "corporate_actions",
@@ -63,19 +66,24 @@ def _book(run: DayRun, slot: datetime) -> Book:
         CORPORATE_ACTIONS, where={"ticker": of_tickers, "action": "split"}, **past
     )
     dividends, _ = dividends_on(run, slot, tickers)
+    underlyings = held["ticker"].unique().to_list()
     return valued_book(
         held,
-        holdings,
+        marked_splits(holdings, splits, run.day),
         prices_until(run, slot, of_tickers),
         last_chains(
-            run, OPTION_GREEKS, slot, held["ticker"].unique().to_list(),
-            (*GREEKS_READ, "trade_date"), basis=SNAPSHOT,
+            run, OPTION_GREEKS, slot, underlyings, (*GREEKS_READ, "trade_date"), basis=SNAPSHOT,
         ),
         dividends,
         betas_to_market(bars, splits, run.day, slot),
         members_at(run, min(moment, run.now)),
         run.day,
         slot,
+        quotes=last_chains(
+            run, OPTION_CHAIN, slot, underlyings, ("trade_date", "symbol", "bid", "ask"),
+            symbol=held["symbol"].unique().to_list(),
+        ),
+        splits=splits,
     )  # fmt: skip
 
 
@@ -84,6 +92,7 @@ def _book(run: DayRun, slot: datetime) -> Book:
     group="book",
     deps=_READ,
     kinds=("numba",),
+    code_version="2",
     checks={"valued_as_a_whole": "Every ticker that is held could be valued."},
 )
 def portfolio_risk(run: DayRun) -> Outcome:
@@ -105,7 +114,7 @@ def portfolio_risk(run: DayRun) -> Outcome:
     )
 
 
-@trading_day_asset(PORTFOLIO_STRESS, group="book", deps=_READ, kinds=("numba",))
+@trading_day_asset(PORTFOLIO_STRESS, group="book", deps=_READ, kinds=("numba",), code_version="2")
 def portfolio_stress(run: DayRun) -> Outcome:
     """What falls of the market and moves of volatility would bring or cost each account."""
     slot = book_slot(run)

@@ -145,11 +145,13 @@ def _stress_table(stress: pl.DataFrame) -> RenderableType:
 
 
 def _notes(rows: pl.DataFrame) -> list[str]:
-    """What is not in the numbers, account by account."""
+    """What has no number, and how some were come by, account by account."""
     notes = []
     for row in rows.iter_rows(named=True):
         parts = [f"{ticker}: {why}" for ticker, why in json.loads(row["left_out"]).items()]
         parts += [row[name] for name in ("beta_reason", "capital_reason") if row[name]]
         if parts:
             notes.append(escape(f"{row['account']}, not known: {'; '.join(parts)}"))
+        valued = json.loads(row["notes"] or "{}").values()
+        notes += [escape(f"{row['account']}: {text}") for text in valued]
     return notes

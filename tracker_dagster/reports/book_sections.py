@@ -87,7 +87,12 @@ def portfolio_risk(
     notes = [
         f"- {row['account']}: {text}"
         for row in rows.iter_rows(named=True)
-        for text in (_left_out(row["left_out"]), row["beta_reason"], row["capital_reason"])
+        for text in (
+            _left_out(row["left_out"]),
+            row["beta_reason"],
+            row["capital_reason"],
+            *json.loads(row.get("notes") or "{}").values(),
+        )
         if text
     ]
     notes += [

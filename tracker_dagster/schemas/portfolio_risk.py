@@ -58,6 +58,7 @@ class PortfolioRisk(dy.Schema):
     tickers_count = count("tickers with shares or options", "tickers", nullable=False)
     valued_count = count("of these, tickers that could be valued", "tickers", nullable=False)
     left_out = text("JSON: ticker to why it, and with it every sum of Greeks, has no value")
+    notes = text("JSON: ticker to how it was valued where that is not plain", nullable=True)
     net_delta_shares = number("shares that move as the book does, tickers added up", "shares")
     net_delta_usd = number("the same times each ticker's price", "USD")
     net_gamma_usd_per_1pct = number("dollar delta gained as all rise 1 %", "USD per 1 % move")
@@ -69,7 +70,7 @@ class PortfolioRisk(dy.Schema):
     stock_value = number("shares held at their price", "USD")
     option_value = number(
         "options at the middle of their quotes, where there is none at their neighbours' "
-        "volatility; negative when owed",
+        "volatility, or on their last day at half their ask; negative when owed",
         "USD",
     )
     cash_secured = number("cash that sold puts may call for", "USD", at_least=0)
@@ -139,9 +140,13 @@ _SHARES = (
 _VALUED = (
     *_SHARES, "market_last.price", "option_greeks.implied_volatility", "option_greeks.rate",
     "option_greeks.dividend_yield", "option_greeks.years", "option_greeks.status",
-    "positions.strike",
+    "positions.strike", "positions.opened_at", "option_chain.bid", "option_chain.ask",
+    "corporate_actions.ex_date",
 )  # fmt: skip
-_CAPITAL = (*_SHARES, "market_last.price", "positions.strike", "option_greeks.price")
+_CAPITAL = (
+    *_SHARES, "market_last.price", "positions.strike", "option_greeks.price",
+    "corporate_actions.ex_date",
+)  # fmt: skip
 
 PORTFOLIO_RISK = Table(
     "portfolio_risk",
@@ -152,7 +157,7 @@ PORTFOLIO_RISK = Table(
     made_from=together(
         computed("account", "positions.account", "ledger.payload"),
         computed("positions_count tickers_count uncovered_call_shares", *_SHARES),
-        computed("valued_count left_out", *_VALUED),
+        computed("valued_count left_out notes", *_VALUED),
         computed("net_delta_shares net_delta_usd", *_VALUED, "option_greeks.delta"),
         computed("net_gamma_usd_per_1pct", *_VALUED, "option_greeks.gamma"),
         computed("theta_day", *_VALUED, "option_greeks.theta"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -64,24 +65,33 @@ def share_legs(positions: pl.DataFrame, holdings: pl.DataFrame | None) -> pl.Dat
 
 
 def option_legs(
-    positions: pl.DataFrame, greeks: pl.DataFrame, dividends: pl.DataFrame
+    positions: pl.DataFrame,
+    greeks: pl.DataFrame,
+    dividends: pl.DataFrame,
+    day: date | None = None,
+    quotes: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Each open option with its value and Greeks per share, or why it has none.
 
     A contract that was not quoted on both sides, or whose quote implies no volatility, takes that
     of the nearest strike of its expiry, no more than a tenth away, and is valued at it: a call
-    that nobody bids for any more is no reason to know nothing of the shares under it.
+    that nobody bids for any more is no reason to know nothing of the shares under it. Out of the
+    money on its last day, with no neighbour to borrow from either, it moves with nothing and is
+    worth the middle of its quote, or half its ask where nobody bids.
 
     Args:
         positions: open positions.
         greeks: rows of option_greeks of one slot, with the whole chains of their underlyings.
         dividends: ``underlying``, ``years``, ``amount``, as `dividends_ahead` gives them.
+        day: session; what expires on it is on its last day.
+        quotes: ``symbol``, ``bid``, ``ask`` of that slot.
 
     Returns:
         One row a position: account, position_id, ticker, symbol, right, strike, ``units``
         (shares that the contracts are on, negative when sold), price (USD per share), spot,
         years, rate, dividend_yield, style, volatility, delta, gamma, theta (per calendar day),
-        vega (per 1.00), ``is_borrowed`` and ``problem`` (null where it could be valued).
+        vega (per 1.00), ``is_borrowed``, ``is_lapsing`` (on its last day, without a volatility),
+        ``note`` on how it was valued then, and ``problem`` (null where it could be valued).
     """
     legs = positions.select(
         "account", "position_id", "ticker", "symbol", "right", "strike", "expiry",
@@ -94,17 +104,59 @@ def option_legs(
         maintain_order="left",
     )
     borrowed = _borrowed(legs, greeks)
-    legs = legs.join(borrowed, on="position_id", how="left", maintain_order="left").with_columns(
+    legs = legs.join(borrowed, on="position_id", how="left", maintain_order="left")
+    legs = _with_lapsing(legs, day, quotes).with_columns(
         problem=pl.when(pl.col("status").is_null())
         .then(pl.lit("not in the chain of the slot"))
         .when(pl.col("spot").is_null())
         .then(pl.lit("no price of the underlying in the chain"))
-        .when(~pl.col("status").is_in(["OK", "EXPIRED"]) & pl.col("borrowed").is_null())
+        .when(
+            ~pl.col("status").is_in(["OK", "EXPIRED"])
+            & pl.col("borrowed").is_null()
+            & ~pl.col("is_lapsing")
+        )
         .then("status"),
         volatility=pl.coalesce("implied_volatility", "borrowed"),
         is_borrowed=pl.col("implied_volatility").is_null() & pl.col("borrowed").is_not_null(),
     )
     return _valued(legs, dividends).drop("borrowed", "implied_volatility", "root", "is_standard")
+
+
+def _with_lapsing(
+    legs: pl.DataFrame, day: date | None, quotes: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The legs with ``is_lapsing``, ``note``, and the price of what lapses."""
+    if quotes is None:
+        quotes = pl.DataFrame(schema={"symbol": pl.String, "bid": pl.Float64, "ask": pl.Float64})
+    legs = legs.join(
+        quotes.select("symbol", "bid", "ask").unique("symbol", keep="last", maintain_order=True),
+        on="symbol",
+        how="left",
+        maintain_order="left",
+    )
+    sign = pl.when(pl.col("right") == "C").then(1.0).otherwise(-1.0)
+    unbid = pl.col("bid").is_null() & (pl.col("ask") > 0)
+    price = pl.coalesce("price", pl.when(unbid).then(pl.col("ask") / 2))
+    lapsing = (
+        (pl.col("expiry") == pl.lit(day, dtype=pl.Date))
+        & pl.col("status").is_in(_MAY_BORROW)
+        & pl.col("borrowed").is_null()
+        & pl.col("is_standard")
+        & ((pl.col("spot") - pl.col("strike")) * sign < 0)
+        & price.is_not_null()
+    ).fill_null(value=False)
+    how = (
+        pl.when(pl.col("price").is_null())
+        .then(pl.lit("half its ask"))
+        .otherwise(pl.lit("its quote"))
+    )
+    note = pl.format("{} expires today out of the money: valued at {}, without Greeks",
+                     "symbol", how)  # fmt: skip
+    return legs.with_columns(
+        is_lapsing=lapsing,
+        note=pl.when(lapsing).then(note),
+        price=pl.when(lapsing).then(price).otherwise("price"),
+    ).drop("bid", "ask")
 
 
 def _borrowed(legs: pl.DataFrame, greeks: pl.DataFrame) -> pl.DataFrame:
@@ -154,6 +206,9 @@ def _valued(legs: pl.DataFrame, dividends: pl.DataFrame) -> pl.DataFrame:
         numbers["delta"][expired] = np.where(inside > 0, sign, 0.0)[expired]
         for name in _GREEKS[1:]:
             numbers[name][expired] = 0.0
+    lapsing = legs["is_lapsing"].to_numpy()
+    for name in _GREEKS:
+        numbers[name][lapsing] = 0.0
     known = legs["problem"].is_null()
     columns = {name: pl.Series(values).fill_nan(None) for name, values in numbers.items()}
     return legs.with_columns(**columns).with_columns(
@@ -173,7 +228,7 @@ def model_values(
     """What each option would be worth, in USD per share, with its spot and volatility moved.
 
     Time, rate, yield and cash dividends stay. No volatility falls below a point, or below where
-    it is already.
+    it is already. What lapses today without a volatility is worth what exercise would pay.
 
     Args:
         legs: rows of `option_legs` (n,).
@@ -196,6 +251,9 @@ def model_values(
         rows = np.flatnonzero((legs["style"] == style).fill_null(value=False).to_numpy())
         terms = _terms(legs[rows.tolist()], dividends, style)
         out[rows] = price(**{**terms, "spot": spot[rows]}, volatility=moved[rows])
+    sign = np.where((legs["right"] == "C").to_numpy(), 1.0, -1.0)
+    lapsing = legs["is_lapsing"].to_numpy()
+    out[lapsing] = np.maximum(sign * (spot - _array(legs["strike"])), 0.0)[lapsing]
     return out
 
 

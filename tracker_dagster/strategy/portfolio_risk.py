@@ -73,12 +73,16 @@ def valued_book(
     categories: pl.DataFrame,
     day: date,
     slot: datetime,
+    *,
+    quotes: pl.DataFrame | None = None,
+    splits: pl.DataFrame | None = None,
 ) -> Book:
     """What each account holds of each ticker at a slot, valued as far as it can be.
 
     Args:
         positions: rows of positions; others than OPEN are ignored.
-        holdings: ``account``, ``ticker``, ``shares``; None where nothing is known of any.
+        holdings: ``account``, ``ticker``, ``shares``, and ``split_on`` where `marked_splits` has
+            marked them; None where nothing is known of any.
         prices: rows of market_last of ``day``; each ticker's latest slot up to ``slot`` counts.
         greeks: rows of option_greeks of captured chains of ``day``; each underlying's latest slot
             up to ``slot`` counts, the whole chain of it.
@@ -87,6 +91,10 @@ def valued_book(
         categories: ``ticker`` and ``category``.
         day: session.
         slot: instant of the book.
+        quotes: rows of option_chain of the same chains; None leaves what has no volatility of its
+            own or its neighbours without a value even on its last day.
+        splits: rows of corporate_actions; what was opened before one has another strike, other
+            shares and another basis now, and is not valued.
     """
     held = positions.filter(pl.col("status") == "OPEN")
     last = (
@@ -97,7 +105,10 @@ def valued_book(
     )
     chains = known_at(greeks, slot, day).filter(pl.col("trade_date") == day)
     chains = chains.filter(pl.col("slot") == pl.col("slot").max().over("underlying"))
-    options = option_legs(held, chains, dividends)
+    if quotes is not None:
+        quotes = known_at(quotes, slot, day)
+        quotes = quotes.filter(pl.col("slot") == pl.col("slot").max().over("underlying"))
+    options = option_legs(held, chains, dividends, day, quotes)
     shares = share_legs(held, holdings)
     tickers = (
         pl.concat([shares.select(KEYS), options.select(KEYS)])
@@ -107,6 +118,7 @@ def valued_book(
         .join(last.select("ticker", "price"), on="ticker", how="left")
         .join(market_betas.select("ticker", "beta").unique("ticker"), on="ticker", how="left")
         .join(categories.select("ticker", "category").unique("ticker"), on="ticker", how="left")
+        .join(_split_since(held, holdings, splits, day, slot), on=KEYS, how="left")
         .with_columns(
             pl.col("shares", *_SUMS, "positions").fill_null(0),
             pl.col("category").fill_null(OUTSIDE),
@@ -115,14 +127,44 @@ def valued_book(
     )
     no_price = pl.when(pl.col("price").is_null()).then(pl.lit("no price was captured"))
     tickers = tickers.with_columns(
-        problem=pl.coalesce(no_price, "problem"),
+        problem=pl.coalesce("split_problem", no_price, "problem"),
         # Cash that puts secure needs no price; shares do.
         capital_problem=pl.coalesce(
-            pl.when(pl.col("shares") != 0).then(no_price), "bought_problem"
+            "split_problem", pl.when(pl.col("shares") != 0).then(no_price), "bought_problem"
         ),
     )
     market = last.filter(pl.col("ticker") == MARKET)["price"]
     return Book(tickers, options, dividends, market[0] if market.len() else None)
+
+
+def _split_since(
+    held: pl.DataFrame,
+    holdings: pl.DataFrame | None,
+    splits: pl.DataFrame | None,
+    day: date,
+    slot: datetime,
+) -> pl.DataFrame:
+    """Accounts and tickers with anything from before a split, with ``split_problem``."""
+    found = [pl.DataFrame(schema={"account": pl.String, "ticker": pl.String, "on": pl.Date})]
+    if holdings is not None and "split_on" in holdings.columns:
+        found.append(holdings.select(*KEYS, on="split_on").drop_nulls("on"))
+    if splits is not None:
+        dates = known_at(splits, slot, day).filter(
+            (pl.col("action") == "split") & (pl.col("ex_date") <= day)
+        )
+        opened = pl.col("opened_at").dt.convert_time_zone("America/New_York").dt.date()
+        found.append(
+            held.select(*KEYS, opened=opened)
+            .join(dates.select("ticker", on="ex_date").unique(), on="ticker")
+            .filter(pl.col("on") > pl.col("opened"))
+            .select(*KEYS, "on")
+        )
+    return (
+        pl.concat(found)
+        .group_by(KEYS)
+        .agg(pl.col("on").min())
+        .select(*KEYS, split_problem=pl.format("recorded before its split on {}", "on"))
+    )
 
 
 def _option_sums(options: pl.DataFrame) -> pl.DataFrame:
@@ -141,13 +183,14 @@ def _option_sums(options: pl.DataFrame) -> pl.DataFrame:
             bought=pl.when(units > 0).then(units * pl.col("price")).sum(),
             short_calls=pl.when(sold_call).then(-units).sum(),
             problem=named.filter(pl.col("problem").is_not_null()).sort().str.join(", "),
+            note=pl.col("note").drop_nulls().unique().sort().str.join(", "),
             bought_problem=named.filter(pl.col("price").is_null() & (units > 0))
             .sort()
             .str.join(", "),
         )
         .with_columns(
             pl.when(pl.col(name) != "").then(name).alias(name)
-            for name in ("problem", "bought_problem")
+            for name in ("problem", "note", "bought_problem")
         )
     )
 
@@ -232,7 +275,8 @@ def portfolio_risk(
         beta_delta_spy=pl.col("beta_delta_usd") / pl.lit(book.market_price, dtype=pl.Float64)
     )
     return PORTFOLIO_RISK.conform(
-        accounts.join(_left_out(rows), on="account", how="left")
+        accounts.join(_told(rows, "problem", "left_out"), on="account", how="left")
+        .join(_told(rows.filter(whole), "note", "notes"), on="account", how="left")
         .join(_concentration(rows, accounts), on="account", how="left")
         .with_columns(pl.col("left_out").fill_null("{}"))
         .sort("account"),
@@ -255,11 +299,15 @@ def _with_all_real(tickers: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("shares", *_SUMS, "positions", "uncovered").sum(),
             pl.col("price", "beta", "category").first(),
-            pl.col("problem", "capital_problem").drop_nulls().unique().sort().str.join(", "),
+            pl.col("problem", "note", "capital_problem")
+            .drop_nulls()
+            .unique()
+            .sort()
+            .str.join(", "),
         )
         .with_columns(
             pl.when(pl.col(name) != "").then(name).alias(name)
-            for name in ("problem", "capital_problem")
+            for name in ("problem", "note", "capital_problem")
         )
         .with_columns(account=pl.lit(ALL_REAL))
     )
@@ -267,15 +315,15 @@ def _with_all_real(tickers: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([rows.select(columns), both])
 
 
-def _left_out(rows: pl.DataFrame) -> pl.DataFrame:
-    """``account`` and ``left_out``: what has no Greeks, and why, as JSON."""
+def _told(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """``account`` and ``name``: what a column of texts says of its tickers, as JSON."""
     found: dict[str, dict[str, str]] = {}
-    missing = rows.filter(pl.col("problem").is_not_null()).sort("ticker")
-    for account, ticker, problem in missing.select("account", "ticker", "problem").iter_rows():
-        found.setdefault(account, {})[ticker] = problem
+    said = rows.filter(pl.col(column).is_not_null()).sort("ticker")
+    for account, ticker, text in said.select("account", "ticker", column).iter_rows():
+        found.setdefault(account, {})[ticker] = text
     return pl.DataFrame(
-        {"account": list(found), "left_out": [json.dumps(why) for why in found.values()]},
-        schema={"account": pl.String, "left_out": pl.String},
+        {"account": list(found), name: [json.dumps(texts) for texts in found.values()]},
+        schema={"account": pl.String, name: pl.String},
     )
 
 

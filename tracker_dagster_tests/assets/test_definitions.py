@@ -68,10 +68,10 @@ outcomes: corporate_actions index_bars ledger market_last positions stock_day_ag
 pick_candidates: corporate_actions market_last option_chain option_day_aggs option_greeks
     stock_day_aggs suitability universe
 pick_changes: pick_candidates promotions weekly_picks
-portfolio_risk: corporate_actions ledger market_last openings option_greeks positions
-    stock_day_aggs universe
-portfolio_stress: corporate_actions ledger market_last openings option_greeks positions
-    stock_day_aggs universe
+portfolio_risk: corporate_actions ledger market_last openings option_chain option_greeks
+    positions stock_day_aggs universe
+portfolio_stress: corporate_actions ledger market_last openings option_chain option_greeks
+    positions stock_day_aggs universe
 positions: corporate_actions index_bars ledger option_chain option_day_aggs stock_day_aggs
     treasury_yields
 premium_estimate_scores: option_day_aggs stock_day_aggs suitability
@@ -89,8 +89,8 @@ vendor_greeks: massive_rest_api option_greeks universe
 vendor_open_interest: massive_rest_api option_chain universe
 vix_futures_settlements:
 vix_term_structure: index_bars vix_futures_settlements
-weekly_picks: corporate_actions earnings_calendar iv_percentile market_last pick_candidates
-    stock_day_aggs structure_features suitability universe
+weekly_picks: corporate_actions earnings_calendar iv_percentile market_last option_chain
+    pick_candidates stock_day_aggs structure_features suitability universe
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from tracker_dagster.schemas.portfolio_risk import (
     SCENARIOS,
 )
 from tracker_dagster.schemas.volatility import OPTION_GREEKS
+from tracker_dagster.strategy.holdings import marked_splits
 from tracker_dagster.strategy.portfolio_risk import Book, portfolio_risk, valued_book
 from tracker_dagster.strategy.portfolio_stress import SHOCKS, portfolio_stress
 from tracker_dagster_tests.strategy import worlds
@@ -124,6 +125,8 @@ def book(
         CATEGORIES,
         DAY,
         SLOT,
+        quotes=changes.get("quotes"),
+        splits=changes.get("splits"),
     )
 
 
@@ -404,6 +407,93 @@ def test_a_call_without_a_bid_borrows_its_neighbours_volatility() -> None:
     distant: Contract = ("AAA", "C", 58.0, 0.40)
     alone = book([COVERED], greeks=greeks([CALL, distant], unquoted=[CALL]))
     assert json.loads(risk(alone)["left_out"]) == {"AAA": f"{symbol(CALL)} NO_QUOTE"}
+
+
+ENDS_TODAY = build_option_symbol("AAA", DAY, "C", 52.0)
+
+
+def last_day(ask: float | None, spot: float = 50.0, **changes: Any) -> Book:
+    """200 shares of AAA with two calls at 52 on their last day, nobody bidding."""
+    rows = greeks([CALL], unquoted=[CALL], spots={**PRICES, "AAA": spot}).with_columns(
+        symbol=pl.lit(ENDS_TODAY), expiry=pl.lit(DAY), years=pl.lit(4 / 24 / 365)
+    )
+    quotes = pl.DataFrame(
+        {"symbol": [ENDS_TODAY], "underlying": ["AAA"], "slot": [SLOT], "trade_date": [DAY],
+         "bid": [None], "ask": [ask]},
+        schema_overrides={"bid": pl.Float64, "ask": pl.Float64},
+    )  # fmt: skip
+    position = {**COVERED, "symbol": ENDS_TODAY, "expiry": DAY}
+    given = {"greeks": pl.concat([rows, greeks([PUT])]), "quotes": quotes,
+             "prices": worlds.last_prices({**PRICES, "AAA": spot}), **changes}  # fmt: skip
+    return book([position, SECURED], **given)
+
+
+@pytest.mark.feature(26)
+def test_a_call_that_ends_worthless_leaves_the_risk_of_its_shares() -> None:
+    """Two calls that nobody bids for, asked at 0.01: 200 x 0.005 = 1 USD owed, and no delta."""
+    of, put = last_day(0.01), book([SECURED])
+    row = risk(of)
+    assert row["left_out"] == "{}"
+    assert row["net_delta_shares"] == pytest.approx(200 + risk(put)["net_delta_shares"])
+    assert row["option_value"] == pytest.approx(-1.0 + risk(put)["option_value"])
+    assert row["theta_day"] == pytest.approx(risk(put)["theta_day"])
+    note = f"{ENDS_TODAY} expires today out of the money: valued at half its ask, without Greeks"
+    assert json.loads(row["notes"]) == {"AAA": note}
+    # 200 shares lose 10 USD each at -20 %, and the call stays worthless.
+    assert pnl(of, "down_20", "AAA") == pytest.approx(-2_000)
+    assert pnl(of, "vol_up_10", "AAA") == 0.0
+    assert pnl(of, "down_20", ALL_TICKERS) == pytest.approx(-2_000 + pnl(put, "down_20", "BBB"))
+    assert risk(book())["notes"] is None
+
+
+@pytest.mark.parametrize(
+    "of",
+    [last_day(None), last_day(0.01, spot=52.5), last_day(0.01, quotes=None)],
+    ids=["no ask either", "in the money", "no quotes read"],
+)
+def test_what_may_still_be_exercised_or_is_not_quoted_has_no_value(of: Book) -> None:
+    row = risk(of)
+    assert json.loads(row["left_out"]) == {"AAA": f"{ENDS_TODAY} NO_QUOTE"}
+    assert (row["net_delta_usd"], row["notes"]) == (None, None)
+
+
+def test_a_call_without_a_volatility_has_no_value_before_its_last_day() -> None:
+    quotes = pl.DataFrame({"symbol": [symbol(CALL)], "underlying": ["AAA"], "slot": [SLOT],
+                           "bid": [None], "ask": [0.01]})  # fmt: skip
+    of = book([COVERED], greeks=greeks([CALL], unquoted=[CALL]), quotes=quotes)
+    assert json.loads(risk(of)["left_out"]) == {"AAA": f"{symbol(CALL)} NO_QUOTE"}
+
+
+SPLIT = worlds.actions([{"ticker": "AAA", "action": "split", "ex_date": DAY,
+                         "split_from": 1.0, "split_to": 2.0}])  # fmt: skip
+
+
+def test_shares_from_before_a_split_are_not_half_of_themselves() -> None:
+    """100 shares imported on Friday, split two for one on Monday: not 100 at the new price."""
+    recorded = pl.DataFrame(
+        {"account": ["ira", "ira"], "ticker": ["AAA", "BBB"], "shares": [100.0, 10.0],
+         "average_basis": [90.0, 180.0], "free": [100.0, 10.0],
+         "recorded_at": [SLOT - timedelta(days=3)] * 2}
+    )  # fmt: skip
+    of = valued_book(
+        worlds.positions([]), marked_splits(recorded, SPLIT, DAY), worlds.last_prices(PRICES),
+        greeks([CALL]), NO_DIVIDENDS, BETAS, CATEGORIES, DAY, SLOT, splits=SPLIT,
+    )  # fmt: skip
+    row = risk(of, "ira")
+    assert json.loads(row["left_out"]) == {"AAA": f"recorded before its split on {DAY}"}
+    assert row["capital_reason"] == f"AAA: recorded before its split on {DAY}"
+    for name in ("net_delta_shares", "stock_value", "capital"):
+        assert row[name] is None, name
+    assert pnl(of, "down_10", "BBB", account="ira") == pytest.approx(-200)
+    assert pnl(of, "down_10", ALL_TICKERS, account="ira") is None
+
+
+def test_a_covered_call_from_before_a_split_has_no_value() -> None:
+    row = risk(book([COVERED], splits=SPLIT))
+    assert json.loads(row["left_out"]) == {"AAA": f"recorded before its split on {DAY}"}
+    assert (row["net_delta_shares"], row["capital"]) == (None, None)
+    opened_since = {**COVERED, "opened_at": SLOT}
+    assert risk(book([opened_since], splits=SPLIT))["left_out"] == "{}"
 
 
 def test_an_adjusted_contract_is_not_valued() -> None:
