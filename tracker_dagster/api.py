@@ -37,12 +37,14 @@ def write_summary(db_path: Path | str, seed: float = 9300.0, *, day: date | None
 
     Args:
         db_path: the database; ``reports/`` lies in the same folder.
-        seed: cash in dollars, for the header; promotions are shown as they were decided.
+        seed: cash in dollars, for the header; promotions are shown as they were decided, and where
+            that was with other cash, the header names both.
         day: session; the last one with picks when None, else the current one.
 
     Returns:
         The report in markdown, as it is in ``reports/DAY/summary.md`` and, unless a later day has
-        one, in ``reports/summary.md``. What was not decided yet is an empty state in it.
+        one, in ``reports/summary.md``. What was not decided yet is an empty state in it. The row
+        in ``summary`` is of the day's own seed whatever is asked.
 
     Raises:
         FileNotFoundError: there is no such database.
@@ -69,7 +71,8 @@ def run_compare(
     Returns:
         What ``reports/model_compare.json`` holds: session, basis, decision, seed, number, each
         model's decisions, and which of them and which strikes differ from baseline. The rows are
-        in ``model_compares``.
+        in ``model_compares``, unless the day was decided with another seed or number
+        (``decided_with``): then those rows stay as they are.
 
     Raises:
         FileNotFoundError: there is no such database.
@@ -79,8 +82,12 @@ def run_compare(
     """
     Choice(seed, top_n=top_n)
     run = _stored_day(db_path, day, {"seed": seed, "top_n": top_n})
-    outcome = _do("models", "model_compares", run)
-    if not outcome.rows_written:
+    # Its modules bring half of the graph.
+    from tracker_dagster.assets.models import compared
+
+    with run.ahead:
+        outcome = compared(run, replaces_other=False)
+    if not outcome.metadata["paths"]:
         raise ValueError(f"no picks of {run.day} are stored in {run.knobs.database}")
     path = run.knobs.reports_dir / run.day.isoformat() / "model_compare.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -95,17 +102,18 @@ def sync_universe(
     Args:
         db_path: the database; made when there is none.
         csv_path: the list (columns ticker, category); the tracked one when None.
-        now: since when new categories count; this moment when None.
+        now: since when new categories count, and tickers that a first sync did not have; this
+            moment when None.
 
     Returns:
         How many tickers are newly listed, moved to another category, as they were.
 
     Raises:
-        LedgerError: the list holds what cannot be a ticker.
+        LedgerError: the list holds what cannot be a ticker, or one without a category.
     """
     path = Path(csv_path) if csv_path is not None else seed_file("universe.csv")
     warehouse = Warehouse(Path(db_path).expanduser().resolve())
-    return commands.sync_universe(warehouse, path, now or datetime.now(UTC), actor="python")
+    return commands.sync_universe(warehouse, path, now or datetime.now(UTC))
 
 
 @dataclass(frozen=True)

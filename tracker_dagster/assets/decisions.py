@@ -10,7 +10,6 @@ import dagster as dg
 import polars as pl
 
 from tracker_dagster.assets.acted_on import Request, acted_on_request, require_request_acted_on
-from tracker_dagster.assets.picks import DAY_FILE, SNAPSHOT
 from tracker_dagster.assets.universe import members_at
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.events import PAPER
@@ -22,6 +21,7 @@ from tracker_dagster.schemas.decisions import (
     WEEKLY_PICKS,
 )
 from tracker_dagster.schemas.system import LEDGER
+from tracker_dagster.strategy.preferred import passed_over, preferred
 from tracker_dagster.strategy.promotions import promote
 from tracker_dagster.trading_calendar import (
     decision_time,
@@ -45,13 +45,8 @@ class DecisionConfig(dg.Config):
 
 
 def preferred_picks(run: DayRun) -> pl.DataFrame:
-    """The day's picks on one basis: the snapshot where one was decided, else the day files."""
-    picks = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
-    for basis in (SNAPSHOT, DAY_FILE):
-        chosen = picks.filter(pl.col("basis") == basis)
-        if chosen.height:
-            return chosen.filter(pl.col("decision_at") == chosen["decision_at"].max())
-    return picks
+    """The day's picks that count: the snapshot's where it priced a ticker, else the day files'."""
+    return preferred(run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day))
 
 
 def requested(run: DayRun) -> Request:
@@ -105,16 +100,26 @@ def decided(
     run: DayRun,
     table: Table,
     decide: Callable[[pl.DataFrame, Held], pl.DataFrame],
+    is_stored: Callable[[datetime], bool] = lambda _: True,
 ) -> tuple[Outcome, pl.DataFrame]:
-    """Write what ``decide`` makes of the day's picks and of what was held, as one unit."""
-    picks = preferred_picks(run)
+    """Write what ``decide`` makes of the day's picks and of what was held, as one unit.
+
+    Where ``is_stored`` says no to the moment of the decision, it is made and not written.
+    """
+    of_day = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
+    picks = preferred(of_day)
     if picks.is_empty():
         return Outcome([], {"no_picks": "weekly_picks has no rows of the day"}), table.empty()
     basis, decision_at = picks["basis"][0], picks["decision_at"][0]
     frame = decide(picks, _held_before(run, decision_at))
     unit = {"trade_date": run.day, "basis": basis, "decision_at": decision_at}
-    result = run.warehouse.replace(table, frame, unit, allow_empty=True)
-    return Outcome([result], {"basis": basis, "decision_at": decision_at.isoformat()}), frame
+    results = []
+    if is_stored(decision_at):
+        results.append(run.warehouse.replace(table, frame, unit, allow_empty=True))
+    said = {"basis": basis, "decision_at": decision_at.isoformat()}
+    if why := passed_over(of_day):
+        said["snapshot"] = why
+    return Outcome(results, said), frame
 
 
 @trading_day_asset(

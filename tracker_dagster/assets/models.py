@@ -1,7 +1,7 @@
 """Assets about models: what each would decide, what its picks came to, and what that proves."""
 
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ from tracker_dagster.reports.documents import write_dated
 from tracker_dagster.reports.model_compare import model_compare_report
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.candidates import PICK_CANDIDATES
-from tracker_dagster.schemas.decisions import MODEL_COMPARES, WEEKLY_PICKS
+from tracker_dagster.schemas.decisions import MODEL_COMPARES, PROMOTIONS, WEEKLY_PICKS
 from tracker_dagster.schemas.market import BARS_1M, STOCK_DAY_AGGS
 from tracker_dagster.schemas.models import MODEL_OUTCOMES, MODEL_SCORES
 from tracker_dagster.schemas.option_bars import OPTION_BARS_1M
@@ -36,6 +36,17 @@ def model_compares(run: DayRun) -> Outcome:
 
     The JSON beside it says what each model came to in the weeks that were over by then.
     """
+    return compared(run)
+
+
+def compared(run: DayRun, *, replaces_other: bool = True) -> Outcome:
+    """Compare the models over the day's picks, and write the rows and the JSON.
+
+    Args:
+        run: the day.
+        replaces_other: whether rows of the decision that were made for another seed or number are
+            replaced; else they stay, and the JSON alone is of this request.
+    """
     config = DecisionConfig(**run.config)
     seed = requested(run).seed
     top_n = run.knobs.compare_top_n if config.top_n is None else config.top_n
@@ -52,11 +63,20 @@ def model_compares(run: DayRun) -> Outcome:
             shares_cost=held.shares_cost,
         )
 
-    outcome, frame = decided(run, MODEL_COMPARES, compare)
+    asked: dict[str, Any] = {"seed": seed, "top_n": top_n}
+    own = dict(asked)
+
+    def is_stored(decision_at: datetime) -> bool:
+        if not replaces_other:
+            own.update(_decided_with(run, decision_at))
+        return own == asked
+
+    outcome, frame = decided(run, MODEL_COMPARES, compare, is_stored)
     paths = []
     if frame.height:
         scores = run.warehouse.read(MODEL_SCORES, as_of=frame["decision_at"][0], last=run.day)
-        text = json.dumps(model_compare_report(frame, scores), indent=1, sort_keys=True)
+        report = model_compare_report(frame, scores) | {"decided_with": own}
+        text = json.dumps(report, indent=1, sort_keys=True)
         paths = write_dated(run.knobs.reports_dir, run.day, text, "model_compare.json")
     return outcome.with_metadata(
         seed=seed,
@@ -65,6 +85,17 @@ def model_compares(run: DayRun) -> Outcome:
         strikes_changed=int(frame["strike_changed"].sum()),
         paths=[str(path) for path in paths],
     )
+
+
+def _decided_with(run: DayRun, decision_at: datetime) -> dict[str, Any]:
+    """Seed and number that the decision was compared with; else the seed it was promoted with."""
+    for table, names in ((MODEL_COMPARES, ["seed", "top_n"]), (PROMOTIONS, ["seed"])):
+        rows = run.warehouse.read(
+            table, first=run.day, last=run.day, where={"decision_at": decision_at}, columns=names
+        )
+        if rows.height:
+            return rows.row(0, named=True)
+    return {}
 
 
 def compare_settings(run: DayRun) -> CompareSettings:

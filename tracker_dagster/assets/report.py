@@ -1,5 +1,7 @@
 """The report of a session as an asset: reads the decision's rows, renders, writes the documents."""
 
+from functools import partial
+
 import dagster as dg
 import polars as pl
 
@@ -14,7 +16,6 @@ from tracker_dagster.reports.report_charts import section_charts
 from tracker_dagster.reports.summary import (
     render_summary,
     summary_row,
-    without_generation_time,
 )
 from tracker_dagster.reports.svg import Chart
 from tracker_dagster.schemas.book import CONTRACT_HEALTH
@@ -87,11 +88,11 @@ def summary(run: DayRun) -> Outcome:
     decision_at, basis = rows.decision_at, rows.basis
     stress = rows.of_last_slot(PORTFOLIO_STRESS)
     changes, not_compared = _changes(rows)
-    markdown = render_summary(
+    render = partial(
+        render_summary,
         day=run.day,
         decision_at=decision_at,
         basis=basis,
-        seed=asked.seed,
         db_path=shown_database(run),
         market=shown_market(run),
         generated_at=run.now,
@@ -110,7 +111,9 @@ def summary(run: DayRun) -> Outcome:
         holding_calls=rows.of_day(HOLDING_CALLS),
         measured=model_scores_text(rows.model_scores),
         open_positions=rows.open_positions,
+        notes=[rows.passed_over] if rows.passed_over else [],
     )
+    markdown = render(seed=asked.seed)
     # Pictures take a second; a year of days would wait minutes for pages that nobody opens.
     charts = _charts(rows, stress) if run.is_last else {}
     paths = [
@@ -120,13 +123,16 @@ def summary(run: DayRun) -> Outcome:
     picked = picks.filter(pl.col("status") == "picked").height
     results = []
     if decision_at is not None and basis is not None:
+        # What is stored is of the cash that the promotions in it were decided with.
+        own = promotions.row(0, named=True) if promotions.height else {}
+        seed = own.get("seed", asked.seed)
         frame = summary_row(
-            without_generation_time(markdown),
+            markdown if seed == asked.seed else render(seed=seed),
             day=run.day,
             decision_at=decision_at,
             basis=basis,
-            seed=asked.seed,
-            lane_filter=asked.lane,
+            seed=seed,
+            lane_filter=own.get("lane_filter", asked.lane),
             picks=picks,
             promotions=promotions,
         )

@@ -81,7 +81,8 @@ def render_summary(
         day: session.
         decision_at: decision whose picks, promotions and comparison are passed; None if none.
         basis: basis of that decision.
-        seed: cash in dollars, for the header.
+        seed: cash in dollars that is asked for, for the header; where the promotions were decided
+            with another, it names both.
         db_path: database, for the header.
         market: whose prices these are, for the header.
         generated_at: when the report is written, UTC.
@@ -105,7 +106,7 @@ def render_summary(
     """
     picks = WEEKLY_PICKS.empty() if picks is None else picks
     bodies = (
-        _header(day, decision_at, basis, seed, db_path, market, generated_at),
+        _header(day, decision_at, basis, _seeds(seed, promotions), db_path, market, generated_at),
         universe_status(universe, prices, structure, picks, gaps, basis, notes),
         buckets(picks, rows_per_bucket),
         safest(picks),
@@ -161,7 +162,7 @@ def _header(
     day: date,
     decision_at: datetime | None,
     basis: str | None,
-    seed: float,
+    seeds: str,
     db_path: str,
     market: str,
     generated_at: datetime,
@@ -177,12 +178,19 @@ def _header(
             f"{GENERATED}{generated_at:%Y-%m-%d %H:%M:%S}",
             f"- Market: {market}",
             f"- Database: `{db_path}`",
-            f"- Seed: {dollars(seed)} USD",
+            f"- {seeds}",
             f"- Session: {day}",
             f"- Decision at: {decided}",
             f"- Basis: {bases.get(basis or '', 'none yet')}",
         ]
     )
+
+
+def _seeds(asked: float, promotions: pl.DataFrame | None) -> str:
+    decided = asked if promotions is None or promotions.is_empty() else promotions["seed"][0]
+    if decided == asked:
+        return f"Seed: {dollars(asked)} USD"
+    return f"Seed asked: {dollars(asked)} USD; decided with {dollars(decided)} USD"
 
 
 def _promoted(promotions: pl.DataFrame) -> str:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
 import tracker_dagster
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.reports.pick_sections import NO_PICKS
 from tracker_dagster.reports.summary import SECTIONS, without_generation_time
+from tracker_dagster.schemas.decisions import MODEL_COMPARES, PROMOTIONS
 from tracker_dagster.warehouse import Warehouse
 from tracker_dagster_tests.assets.place import PAST, TODAY
 
@@ -40,7 +42,9 @@ def test_write_summary_gives_the_report_that_the_asset_wrote(settled, offline):
     assert settled.content() == rows
     assert settled.instance.get_runs_count() == runs
     other = tracker_dagster.write_summary(str(settled.settings.database), seed=12_345.0)
-    assert "- Seed: 12,345.00 USD" in other
+    assert "- Seed asked: 12,345.00 USD; decided with 9,300.00 USD" in other
+    # What is stored of the day stays as it was decided, with the seed it was decided with.
+    assert settled.content() == rows
 
 
 @pytest.mark.feature(25)
@@ -54,7 +58,42 @@ def test_run_compare_gives_what_the_asset_wrote_and_decides_anew_for_another_see
     poor = tracker_dagster.run_compare(settled.settings.database, seed=1.0, top_n=3)
     assert (poor["seed"], poor["top_n"]) == (1.0, 3)
     assert set(poor["decisions"]["baseline"].values()) == {"skip"}
-    assert settled.rows("model_compares", TODAY)["seed"].unique().to_list() == [1.0]
+    own = {"seed": before["seed"], "top_n": before["top_n"]}
+    assert before["decided_with"] == poor["decided_with"] == own
+    assert json.loads(path.read_text()) == poor
+    assert settled.content() == rows
+    # Half of the request is not the request.
+    tracker_dagster.run_compare(settled.settings.database, top_n=3)
+    assert settled.content() == rows
+
+
+def test_a_day_decided_with_other_cash_keeps_it_whatever_the_functions_ask_by_default(settled):
+    for table in (PROMOTIONS, MODEL_COMPARES):
+        rows = settled.rows(table.name, TODAY)
+        unit = {name: rows[name][0] for name in table.replace_by}
+        settled.warehouse.replace(table, rows.with_columns(seed=pl.lit(20_000.0)), unit)
+    tracker_dagster.write_summary(settled.settings.database, seed=20_000.0)
+    rows = settled.content()
+    text = tracker_dagster.write_summary(settled.settings.database)
+    assert "- Seed asked: 9,300.00 USD; decided with 20,000.00 USD" in text
+    found = tracker_dagster.run_compare(settled.settings.database)
+    assert (found["seed"], found["decided_with"]["seed"]) == (9300.0, 20_000.0)
+    assert settled.content() == rows
+    for table in ("promotions", "model_compares", "summary"):
+        assert set(settled.rows(table, TODAY)["seed"]) == {20_000.0}
+
+
+def test_a_comparison_of_a_day_that_was_not_compared_is_stored(settled):
+    decided_at = settled.rows("model_compares", TODAY)["decision_at"][0]
+    basis = settled.rows("model_compares", TODAY)["basis"][0]
+    unit = {"trade_date": TODAY, "basis": basis, "decision_at": decided_at}
+    before = settled.content()
+    settled.warehouse.replace(MODEL_COMPARES, MODEL_COMPARES.empty(), unit, allow_empty=True)
+    # The day was promoted with 9,300.
+    tracker_dagster.run_compare(settled.settings.database, seed=5.0)
+    assert settled.rows("model_compares", TODAY).is_empty()
+    tracker_dagster.run_compare(settled.settings.database)
+    assert settled.content() == before
 
 
 def test_a_day_without_picks_is_said(settled):
