@@ -154,7 +154,10 @@ class ContractHealth(_Held):
     recommendation = choice(RECOMMENDATIONS, "what to do")
     reasons = text("JSON list of why")
     roll_symbol = text("contract to roll to", nullable=True)
-    roll_credit = number("net credit of the roll for the position, at bid and ask", "USD")
+    roll_credit = number(
+        "net credit of the roll for the position, at bid and ask, less the fees of both trades",
+        "USD",
+    )
     roll_expiry = dy.Date(nullable=True, description="expiration date of that contract")
     roll_strike = number("strike price of that contract", "USD per share", above=0)
     roll_bid = number("best bid of that contract", "USD per share", above=0)

@@ -272,7 +272,11 @@ def _roll_or_hold(
     if roll is None:
         return "HOLD_TO_ASSIGN", [*why, "no tradable contract to roll to"]
     if roll["credit"] <= 0:
-        return "HOLD_TO_ASSIGN", [*why, f"rolling costs {-roll['credit']:.2f} USD"]
+        return "HOLD_TO_ASSIGN", [*why, f"rolling costs {-roll['credit']:.2f} USD{_of_fees(roll)}"]
     away = "ROLL_UP_AND_OUT" if position["right"] == "C" else "ROLL_DOWN_AND_OUT"
-    brings = f"{roll['symbol']} brings a net credit of {roll['credit']:.2f} USD"
+    brings = f"{roll['symbol']} brings a net credit of {roll['credit']:.2f} USD{_of_fees(roll)}"
     return away if roll["further"] else "ROLL_OUT", [*why, brings]
+
+
+def _of_fees(roll: Mapping[str, Any]) -> str:
+    return f" after {roll['fees']:.2f} USD of fees"

@@ -19,6 +19,7 @@ ROLLS: dict[str, Any] = {
     "bid": pl.Float64,
     "days": pl.Int64,
     "credit": pl.Float64,
+    "fees": pl.Float64,
     "cap": pl.Float64,
     "further": pl.Boolean,
 }
@@ -33,22 +34,24 @@ def roll_candidates(
 ) -> pl.DataFrame:
     """Every contract that each sold position could be rolled to, best first.
 
-    Bought back at the ask, sold again at the bid. A candidate expires on one of the next weekly
-    expiries, its strike is the position's or further out of the money, it is a standard contract,
-    and its quote is two-sided, fresh and narrow enough to trade on. Those that bring a credit come
-    first, by credit for each calendar day that they add: taken as a whole, the furthest expiry
-    would win always. Those that cost something follow, the cheapest first.
+    Bought back at the ask, sold again at the bid, with the fees of both trades paid. A candidate
+    expires on one of the next weekly expiries, its strike is the position's or further out of the
+    money, it is a standard contract, and its quote is two-sided, fresh and narrow enough to trade
+    on. Those that bring a credit come first, by credit for each calendar day that they add: taken
+    as a whole, the furthest expiry would win always. Those that cost something follow, the
+    cheapest first.
 
     Args:
         positions: open positions; bought ones have no candidates.
         quotes: rows of option_chain, one a contract, with the chains of the positions' tickers.
         day: session.
         slot: instant of the check.
-        settings: expiries to look at, and what a quote must be; defaults when None.
+        settings: expiries to look at, what a quote must be, and fees; defaults when None.
 
     Returns:
-        `ROLLS`: ``days`` from the position's expiry to the candidate's; ``cap``: the most that a
-        share brings once rolled, strike and all premiums, K_new + C_open - ask + bid_new, of a
+        `ROLLS`: ``days`` from the position's expiry to the candidate's; ``credit`` after ``fees``,
+        those of buying back and of selling again; ``cap``: the most that a share brings once
+        rolled, strike and all premiums but no fees, K_new + C_open - ask + bid_new, of a
         sold put what a share comes to cost at the least, K_new less these premiums; ``further``
         whether the strike is further out of the money.
     """
@@ -84,16 +87,18 @@ def roll_candidates(
     out = pl.when(pl.col("right") == "C").then(1.0).otherwise(-1.0)
     gained = pl.col("bid") - pl.col("ask_now")
     premiums = pl.col("open_price") + gained
+    contracts = -pl.col("quantity")
     rolls = (
         wanted.join(tradable, on=["ticker", "right", "new_expiry"])
         .with_columns(distance=(pl.col("new_strike") - pl.col("strike")) * out)
         .filter(pl.col("distance") >= 0)
         .with_columns(
             days=(pl.col("new_expiry") - pl.col("expiry")).dt.total_days(),
-            credit=(gained * pl.col("shares") * -pl.col("quantity")).round(2),
+            fees=(2 * settings.fee_per_contract * contracts).round(2),
             cap=(pl.col("new_strike") + premiums * out).round(6),
             further=pl.col("distance") > 0,
         )
+        .with_columns(credit=(gained * pl.col("shares") * contracts - pl.col("fees")).round(2))
     )
     worth = pl.when(pl.col("credit") > 0).then(pl.col("credit") / pl.col("days"))
     return (

@@ -239,6 +239,7 @@ class HealthSettings(_Frozen):
         close_yield: annual yield of what remains below which waiting does not pay.
         roll_dte: calendar days to the expiry from which a threatened call is rolled.
         roll_expiries: weekly expiries that a roll is looked for in, after the position's.
+        fee_per_contract: commission and exchange fees of one contract, bought or sold, dollars.
         max_quote_age_minutes: older quotes are an anomaly.
         max_price_age_minutes: older prices of the underlying are an anomaly.
         time_value_slack: dollars that a mid may lie under its intrinsic value.
@@ -253,6 +254,7 @@ class HealthSettings(_Frozen):
     close_yield: float = 0.05
     roll_dte: int = 2
     roll_expiries: int = Field(default=2, ge=1)
+    fee_per_contract: float = Field(default=0.65, ge=0)
     max_quote_age_minutes: float = 60.0
     max_price_age_minutes: float = 30.0
     time_value_slack: float = 0.05

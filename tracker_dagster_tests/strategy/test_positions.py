@@ -152,14 +152,25 @@ def test_rolls_out_for_a_credit_near_the_expiry() -> None:
     row = rolling(1.40)
     assert row["recommendation"] == "ROLL_OUT"
     assert row["roll_symbol"] == SYMBOL
-    assert row["roll_credit"] == pytest.approx(40.0)
+    # Bought back at 1.00, sold at 1.40, 0.65 paid for each trade.
+    assert row["roll_credit"] == pytest.approx(40.0 - 1.30)
+    assert json.loads(row["reasons"])[-1] == (
+        f"{SYMBOL} brings a net credit of 38.70 USD after 1.30 USD of fees"
+    )
+
+
+def test_a_credit_that_the_fees_eat_up_is_none() -> None:
+    row = rolling(1.01)
+    assert row["roll_credit"] == pytest.approx(1.00 - 1.30)
+    assert row["recommendation"] == "HOLD_TO_ASSIGN"
+    assert json.loads(row["reasons"])[-1] == "rolling costs 0.30 USD after 1.30 USD of fees"
 
 
 def test_a_roll_that_costs_money_is_told_but_not_advised() -> None:
     row = rolling(0.80)
     assert row["recommendation"] == "HOLD_TO_ASSIGN"
-    assert row["roll_credit"] == pytest.approx(-20.0)
-    assert "rolling costs 20.00 USD" in json.loads(row["reasons"])
+    assert row["roll_credit"] == pytest.approx(-21.30)
+    assert "rolling costs 21.30 USD after 1.30 USD of fees" in json.loads(row["reasons"])
 
 
 def test_a_threatened_call_with_nothing_to_roll_to_holds() -> None:
@@ -277,7 +288,8 @@ def test_rolls_up_and_out_where_a_higher_strike_brings_a_credit() -> None:
     )
     assert row["recommendation"] == "ROLL_UP_AND_OUT"
     assert (row["roll_strike"], row["roll_expiry"]) == (52.0, EXPIRY)
-    assert row["roll_credit"] == pytest.approx((1.10 - 1.00) * 200)
+    # Two contracts bought back and two sold, at 0.65 each.
+    assert row["roll_credit"] == pytest.approx((1.10 - 1.00) * 200 - 4 * 0.65)
     # 52 + 1.00 sold first - 1.00 to buy it back + 1.10 sold again.
     assert row["roll_cap"] == pytest.approx(53.10)
     assert row["roll_bid"] == 1.10
@@ -297,7 +309,7 @@ def test_a_put_rolls_down_and_out() -> None:
     )  # fmt: skip
     assert row["recommendation"] == "ROLL_DOWN_AND_OUT"
     assert row["roll_strike"] == 50.0
-    assert row["roll_credit"] == pytest.approx((1.30 - 1.10) * 100)
+    assert row["roll_credit"] == pytest.approx((1.30 - 1.10) * 100 - 2 * 0.65)
     # Shares would cost 50 less 1.00, plus 1.10, less 1.30.
     assert row["roll_cap"] == pytest.approx(50 - 1.00 + 1.10 - 1.30)
 
@@ -345,7 +357,7 @@ def test_rolls_against_a_slow_twin() -> None:
             mid = quote["bid"] + 0.025
             if 0.05 / mid > 0.20:
                 continue
-            credit = round((quote["bid"] - 1.0) * 200, 2)
+            credit = round((quote["bid"] - 1.0) * 200 - 4 * 0.65, 2)
             days = (quote["expiry"] - date(2025, 6, 11)).days
             up = quote["strike"] > 51
             group = 0 if up and credit > 0 else 1 if not up else 2
