@@ -114,7 +114,7 @@ def made(place: Path) -> Settings:
     """A warehouse of two years of day files, the second with captures every 15 minutes."""
     settings = Settings(data_dir=place)
     warehouse = Warehouse(settings.database)
-    sync_universe(warehouse, seed_file("universe.csv"), CANONICAL_SINCE, actor="bench")
+    sync_universe(warehouse, seed_file("universe.csv"), CANONICAL_SINCE)
     tickers, days = _universe(), last_sessions(LAST_DAY, PAST + YEAR)
     rows = [
         frame

@@ -106,7 +106,7 @@ def whole_market(home: Path) -> Iterator[Figure]:
     settings.data_dir.mkdir()
     warehouse = Warehouse(settings.database)
     warehouse.migrate()
-    sync_universe(warehouse, seed_file("universe.csv"), CANONICAL_SINCE, actor="bench")
+    sync_universe(warehouse, seed_file("universe.csv"), CANONICAL_SINCE)
     _fill(warehouse, Simulation(profile="full"))
     run = DayRun(
         day=LAST_DAY,

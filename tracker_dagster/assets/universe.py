@@ -34,11 +34,12 @@ def enabled_tickers(run: DayRun) -> list[str]:
 def universe(run: DayRun) -> Outcome:
     """Syncs ``seed/universe.csv`` into the ledger, then writes the membership as of the day.
 
-    The sync lists new tickers and categories; it never deletes and never touches who is enabled.
+    The sync lists new tickers and categories; it never deletes, and never touches who is enabled
+    or a category that a person chose.
     """
     listed = 0
     if run.is_first:
-        synced = sync_universe(run.warehouse, seed_file("universe.csv"), run.now, actor="sync")
+        synced = sync_universe(run.warehouse, seed_file("universe.csv"), run.now)
         listed = synced.listed
     moment = min(decision_time(run.day), run.now)
     members = members_at(run, moment)

@@ -18,6 +18,8 @@ from tracker_dagster.ledger.commands import (
     LedgerStore,
     append,
     categories_at,
+    category_of,
+    made,
     revisions_of,
     ticker_of,
 )
@@ -121,7 +123,8 @@ def propose(
         Tickers whose proposal is new or changed.
 
     Raises:
-        LedgerError: one is in the universe already, is no ticker, or is named twice.
+        LedgerError: one is in the universe already, is no ticker, or is named twice; or a
+            category, reason or source is empty, or a score no number.
     """
     ledger = store.read(LEDGER)
     known = categories_at(ledger, now)
@@ -134,11 +137,13 @@ def propose(
             raise LedgerError(f"{ticker} is in the universe already, as {known[ticker]}")
         if ticker in events:
             raise LedgerError(f"{ticker} is proposed twice")
-        event = CandidateProposed(
+        named = proposal.category
+        event = made(
+            CandidateProposed,
             ticker=ticker,
             source=proposal.source,
             reason=proposal.reason,
-            category=proposal.category,
+            category=None if named is None else category_of(named),
             score=proposal.score,
             reference=proposal.reference,
             revision=revisions[ticker],
@@ -176,14 +181,16 @@ def approve(
         The category that it has now.
 
     Raises:
-        LedgerError: no such candidate waits, or it is in the universe meanwhile.
+        LedgerError: no such candidate waits, it is in the universe meanwhile, or the category is
+            empty.
     """
     ticker = ticker_of(ticker)
     ledger = store.read(LEDGER)
     candidate = _candidate(ledger, ticker, now)
     if (listed := categories_at(ledger, now).get(ticker)) is not None:
         raise LedgerError(f"{ticker} is in the universe already, as {listed}: reject the candidate")
-    chosen = category or candidate["category"] or UNCATEGORIZED
+    named = candidate["category"] if category is None else category
+    chosen = UNCATEGORIZED if named is None else category_of(named)
     revision = revisions_of(ledger)[ticker]
     recorded: dict[str, Any] = {"effective_at": now, "recorded_at": now, "actor": actor}
     append(
@@ -199,7 +206,7 @@ def approve(
             ),
         ],
     )
-    return str(chosen)
+    return chosen
 
 
 def reject(
@@ -208,12 +215,13 @@ def reject(
     """Turn a candidate down; it stays on record and may be proposed again.
 
     Raises:
-        LedgerError: no such candidate waits.
+        LedgerError: no such candidate waits, or the reason is empty.
     """
     ticker = ticker_of(ticker)
     ledger = store.read(LEDGER)
     _candidate(ledger, ticker, now)
-    event = CandidateRejected(
+    event = made(
+        CandidateRejected,
         ticker=ticker,
         reason=reason,
         revision=revisions_of(ledger)[ticker],

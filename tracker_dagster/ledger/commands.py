@@ -21,16 +21,22 @@ from tracker_dagster.ledger.events import (
     UniverseListed,
     events_frame,
 )
-from tracker_dagster.ledger.folds import universe_as_of
+from tracker_dagster.ledger.folds import in_effect, universe_as_of
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.system import LEDGER
 
-#: When the canonical tickers join the universe: the first session of the calendar. This is
-#: hindsight (nobody had chosen them in 2003), so that days loaded later have a universe.
+#: When the tickers of a ledger's first sync join the universe: the first session of the calendar.
+#: This is hindsight (nobody had chosen them in 2003), so that days loaded later have a universe.
 CANONICAL_SINCE = datetime(2003, 9, 10, tzinfo=UTC)
+
+_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 #: Category of a ticker that was added without one.
 UNCATEGORIZED = "UNCATEGORIZED"
+
+#: Who records a sync. Syncs from Python used to say so.
+SYNC = "sync"
+_SYNCS = frozenset({SYNC, "python"})
 
 _TICKER = TypeAdapter(Ticker)
 
@@ -58,34 +64,54 @@ class SyncResult:
     unchanged: int
 
 
-def sync_universe(
-    store: LedgerStore, csv_path: Path, now: datetime, actor: str = "sync"
-) -> SyncResult:
+def sync_universe(store: LedgerStore, csv_path: Path, now: datetime) -> SyncResult:
     """List the tickers of ``universe.csv`` (columns ticker, category).
 
-    Tickers that are not in the file stay, and nobody's ``enabled`` changes. New tickers count
-    from `CANONICAL_SINCE`, a new category from ``now``.
+    Tickers that are not in the file stay, nobody's ``enabled`` changes, and a category that a
+    person chose stays. The tickers of the first sync count from `CANONICAL_SINCE`; what a later
+    one finds new in the file, ticker or category, from ``now``.
+
+    Raises:
+        LedgerError: the file holds what cannot be a ticker, or one without a category.
     """
     with csv_path.open(newline="") as handle:
-        wanted = {ticker_of(row["ticker"]): row["category"] for row in csv.DictReader(handle)}
+        wanted = {
+            ticker_of(row["ticker"]): category_of(row["category"] or "")
+            for row in csv.DictReader(handle)
+        }
     ledger = store.read(LEDGER)
-    known = categories_at(ledger, now)
+    known = _last_listings(ledger)
+    is_first = not (
+        (ledger["kind"] == UniverseListed.kind) & (ledger["effective_at"] == CANONICAL_SINCE)
+    ).any()
     revisions = revisions_of(ledger)
     events = [
         UniverseListed(
             ticker=ticker,
             category=category,
             revision=revisions[ticker],
-            effective_at=now if ticker in known else CANONICAL_SINCE,
+            effective_at=CANONICAL_SINCE if is_first and ticker not in known else now,
             recorded_at=now,
-            actor=actor,
+            actor=SYNC,
         )
         for ticker, category in sorted(wanted.items())
-        if known.get(ticker) != category
+        if ticker not in known
+        or (known[ticker].category != category and _is_of_a_sync(known[ticker]))
     ]
     append(store, events)
     listed = sum(event.ticker not in known for event in events)
     return SyncResult(listed, len(events) - listed, len(wanted) - len(events))
+
+
+def _last_listings(ledger: pl.DataFrame) -> dict[str, UniverseListed]:
+    """Each ticker's last listing, whatever the clock says: a replay puts it back."""
+    events = in_effect(ledger, _EVER, None, prefix=f"{UniverseListed.kind}$")
+    return {event.ticker: event for _, event in events if isinstance(event, UniverseListed)}
+
+
+def _is_of_a_sync(event: UniverseListed) -> bool:
+    # Commands used to sync under their own name: only the date tells theirs from a person's.
+    return event.actor in _SYNCS or event.effective_at == CANONICAL_SINCE
 
 
 def add(
@@ -103,16 +129,17 @@ def add(
         ticker: in any case.
         now: when it takes effect and is recorded.
         actor: who adds it.
-        category: like MEGA_TECH; `UNCATEGORIZED` for a new ticker when None.
+        category: like MEGA_TECH, in any case; `UNCATEGORIZED` for a new ticker when None.
         reference: what the vendor's reference says the ticker is.
 
     Returns:
         Whether anything changed.
 
     Raises:
-        LedgerError: it cannot be a ticker.
+        LedgerError: it cannot be a ticker, or the category is empty.
     """
     ticker = ticker_of(ticker)
+    category = None if category is None else category_of(category)
     ledger = store.read(LEDGER)
     known = categories_at(ledger, now).get(ticker)
     if known is not None and category in (None, known):
@@ -169,6 +196,18 @@ def ticker_of(text: str) -> str:
         return _TICKER.validate_python(text)
     except ValidationError:
         raise LedgerError(f"not a ticker: {text!r}") from None
+
+
+def category_of(text: str) -> str:
+    """``text`` as a category, upper-case: lanes and funds go by it.
+
+    Raises:
+        LedgerError: it is empty.
+    """
+    category = text.strip().upper()
+    if not category:
+        raise LedgerError("a category cannot be empty")
+    return category
 
 
 def categories_at(ledger: pl.DataFrame, now: datetime) -> dict[str, str]:

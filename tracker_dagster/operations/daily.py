@@ -33,7 +33,7 @@ def job_assets(defs: dg.Definitions, job: str) -> set[str]:
 
 def sync(place: Workplace, now: datetime) -> str:
     """Bring the canonical tickers into the ledger; a sentence on what changed."""
-    result = sync_universe(place.warehouse, seed_file("universe.csv"), now, actor="cli")
+    result = sync_universe(place.warehouse, seed_file("universe.csv"), now)
     return (
         f"universe: {result.listed} newly listed, {result.recategorised} moved, "
         f"{result.unchanged} as they were"

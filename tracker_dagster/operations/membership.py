@@ -82,9 +82,10 @@ def add_ticker(
 
     Raises:
         UsageError, MarketDownError, SourceError: as `reference_of`; nothing was recorded.
-        LedgerError: it cannot be a ticker.
+        LedgerError: it cannot be a ticker, or the category is empty.
     """
     name = commands.ticker_of(ticker)
+    category = None if category is None else commands.category_of(category)
     is_in = name in set(universe_as_of(warehouse.read(LEDGER), now)["ticker"])
     reference = None if is_in else UNCHECKED if unchecked else reference_of(market, name)
     return commands.add(warehouse, name, now, actor, category, reference)
@@ -103,12 +104,15 @@ def propose_tickers(
 
     Raises:
         UsageError, MarketDownError, SourceError: as `reference_of`; nothing was recorded.
-        LedgerError: one is in the universe already, is no ticker, or is named twice.
+        LedgerError: one is in the universe already, is no ticker, or is named twice; or its
+            category is empty.
     """
     looked_up = []
     members = set(universe_as_of(warehouse.read(LEDGER), now)["ticker"])
     for proposal in proposals:
         name = commands.ticker_of(proposal.ticker)
+        if proposal.category is not None:
+            commands.category_of(proposal.category)
         # The ledger refuses those itself, and says better why.
         skip = unchecked or name in members
         reference = UNCHECKED if skip else reference_of(market, name)
@@ -130,9 +134,10 @@ def approve_ticker(
 
     Raises:
         UsageError, MarketDownError, SourceError: as `reference_of`; nothing was recorded.
-        LedgerError: no such candidate waits.
+        LedgerError: no such candidate waits, or the category is empty.
     """
     name = commands.ticker_of(ticker)
+    category = None if category is None else commands.category_of(category)
     candidates.require_waiting(warehouse, name, now)
     reference = UNCHECKED if unchecked else reference_of(market, name)
     return candidates.approve(warehouse, name, now, actor, category, reference)
@@ -155,6 +160,10 @@ def proposals_in(path: Path) -> list[Proposal]:
         rows = _json_rows(path, text)
     else:
         rows = list(csv.DictReader(text.splitlines()))
+    for number, row in enumerate(rows, start=1):
+        # What `csv` calls the fields that no column of the header is for.
+        if None in row:
+            raise UsageError(f"row {number} of {path.name} has more fields than the header")
     known = ("ticker", *_FACTS)
     unknown = sorted({str(name) for row in rows for name in row if name not in known})
     if unknown:
@@ -180,7 +189,8 @@ def _items(path: Path, found: object) -> Iterable[Any]:
 
 
 def _proposal(path: Path, number: int, row: dict[str, Any]) -> Proposal:
-    facts = {name: str(row[name]).strip() for name in row if row[name] not in (None, "")}
+    told = {name: str(row[name]).strip() for name in row if row[name] is not None}
+    facts = {name: text for name, text in told.items() if text}
     ticker = facts.get("ticker")
     if not ticker:
         raise UsageError(f"row {number} of {path.name} has no ticker")

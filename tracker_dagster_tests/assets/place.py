@@ -128,7 +128,7 @@ class Place:
 
     def enrol(self) -> None:
         """Leave only the tickers of the small market enabled, ever since the ledger begins."""
-        sync_universe(self.warehouse, seed_file("universe.csv"), CANONICAL_SINCE, actor="test")
+        sync_universe(self.warehouse, seed_file("universe.csv"), CANONICAL_SINCE)
         for line in seed_file("universe.csv").read_text().splitlines()[1:]:
             if (ticker := line.split(",")[0]) not in self.enabled:
                 disable(self.warehouse, ticker, CANONICAL_SINCE, actor="test")

@@ -103,9 +103,7 @@ def warehouse(bucket, rest, tmp_path_factory):
         massive_rest_url=rest,
     )
     clock = FixedClock(datetime(2014, 6, 20, 20, tzinfo=UTC))
-    sync_universe(
-        Warehouse(settings.database), seed_file("universe.csv"), CANONICAL_SINCE, actor="test"
-    )
+    sync_universe(Warehouse(settings.database), seed_file("universe.csv"), CANONICAL_SINCE)
     defs = build_defs(settings, {"clock": clock})
     job = defs.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(

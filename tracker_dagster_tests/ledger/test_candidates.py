@@ -10,7 +10,7 @@ from tracker_dagster.ledger.candidates import (
     reject,
 )
 from tracker_dagster.ledger.commands import LedgerError, add, disable
-from tracker_dagster.ledger.events import UniverseListed
+from tracker_dagster.ledger.events import CandidateProposed, UniverseListed, events_frame
 from tracker_dagster.ledger.folds import listed_since, universe_as_of
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.warehouse import Warehouse
@@ -102,6 +102,35 @@ def test_of_several_proposals_all_are_taken_or_none(store, proposals, words):
     with pytest.raises(LedgerError, match=words):
         propose(store, proposals, NOW, "me")
     assert statuses(store) == {}
+
+
+def test_categories_of_candidates_are_upper_case_and_nothing_said_is_empty(store):
+    propose(store, [Proposal("KO", "me", category=" staples "), Proposal("PEP", "me")], NOW, "me")
+    assert candidates_as_of(store.read(LEDGER), NOW)["category"].to_list() == ["STAPLES", None]
+    with pytest.raises(LedgerError, match="a category cannot be empty"):
+        approve(store, "PEP", NOW, "me", "  ")
+    assert approve(store, "PEP", NOW, "me", "drinks") == "DRINKS"
+    for proposal, words in (
+        (Proposal("VOO", "me", category=" "), "a category cannot be empty"),
+        (Proposal("VOO", " "), "is no source"),
+        (Proposal("VOO", "me", reason=" "), "is no reason"),
+        (Proposal("VOO", "me", score=float("nan")), "is no score"),
+    ):
+        with pytest.raises(LedgerError, match=words):
+            propose(store, [proposal], NOW, "me")
+    with pytest.raises(LedgerError, match="is no reason"):
+        reject(store, "KO", NOW, "me", " ")
+    assert statuses(store) == {"KO": "proposed", "PEP": "approved"}
+
+
+def test_an_older_proposal_in_lower_case_is_approved_in_upper_case(store):
+    old = CandidateProposed(
+        ticker="VOO", source="me", category="etf", effective_at=NOW, recorded_at=NOW, actor="me"
+    )
+    store.append_events(events_frame([old]))
+    assert candidates_as_of(store.read(LEDGER), NOW)["category"].to_list() == ["etf"]
+    assert approve(store, "VOO", NOW, "me") == "ETF"
+    assert members(store) == [("VOO", "ETF", True)]
 
 
 def test_a_candidate_that_was_added_by_hand_meanwhile_is_not_approved_as_well(store):

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from tracker_dagster.ledger.commands import (
+    CANONICAL_SINCE,
     UNCATEGORIZED,
     LedgerError,
     add,
@@ -11,6 +12,7 @@ from tracker_dagster.ledger.commands import (
     enable,
     sync_universe,
 )
+from tracker_dagster.ledger.events import UniverseListed, events_frame
 from tracker_dagster.ledger.folds import universe_as_of
 from tracker_dagster.schemas.reference import UNIVERSE
 from tracker_dagster.schemas.system import LEDGER
@@ -72,13 +74,89 @@ def test_a_sync_keeps_who_is_enabled_and_whoever_was_added(store, listing):
         ("NVO", UNCATEGORIZED, True),
         ("SPY", "INDEX", True),
     ]
-    # Yesterday is as it was, but for the ticker that counts from the beginning.
+    # Yesterday is as it was.
     assert universe(store, NOW) == [
-        ("ARM", "SEMIS", True),
         ("CLOV", "SPEC", False),
         ("NVO", UNCATEGORIZED, True),
         ("SPY", "ETF", True),
     ]
+
+
+@pytest.mark.feature(2)
+def test_a_category_that_a_person_chose_survives_every_sync(store, listing):
+    sync_universe(store, listing, NOW)
+    assert add(store, "SPY", NOW, "cli", "mine")
+    before = store.read(LEDGER)
+    # Also at a clock that stands still, or that a replay has put back.
+    for moment in (NOW, NOW + timedelta(days=1), NOW - timedelta(days=30)):
+        result = sync_universe(store, listing, moment)
+        assert (result.listed, result.recategorised, result.unchanged) == (0, 0, 2)
+    listing.write_text("ticker,category\nSPY,INDEX\nCLOV,MEME\n")
+    later = NOW + timedelta(days=2)
+    assert sync_universe(store, listing, later).recategorised == 1
+    assert universe(store, later) == [("CLOV", "MEME", True), ("SPY", "MINE", True)]
+    assert universe(store, NOW) == [("CLOV", "SPEC", True), ("SPY", "MINE", True)]
+    # Three changes in order: the sync's listing, the person's, the sync's of another ticker.
+    after = store.read(LEDGER).join(before, on="event_id", how="anti")
+    assert after["payload"].to_list() == ['{"category":"MEME","revision":1,"ticker":"CLOV"}']
+    revisions = before.filter(pl.col("actor") == "cli")["payload"].to_list()
+    assert revisions == ['{"category":"MINE","revision":1,"ticker":"SPY"}']
+
+
+def test_what_commands_synced_under_their_own_name_still_follows_the_list(store, listing):
+    """As ledgers hold it from before: the listing of `tracker daily` was recorded by ``cli``."""
+    old = [
+        UniverseListed(
+            ticker=ticker, category=category, effective_at=CANONICAL_SINCE, recorded_at=NOW,
+            actor="cli",
+        )
+        for ticker, category in (("SPY", "ETF"), ("CLOV", "SPEC"))
+    ]  # fmt: skip
+    store.append_events(events_frame(old))
+    listing.write_text("ticker,category\nSPY,INDEX\nCLOV,SPEC\nARM,SEMIS\n")
+    later = NOW + timedelta(days=1)
+    result = sync_universe(store, listing, later)
+    assert (result.listed, result.recategorised, result.unchanged) == (1, 1, 1)
+    # The ledger has had its first sync: what is new in the list is new from now on.
+    assert universe(store, NOW) == [("CLOV", "SPEC", True), ("SPY", "ETF", True)]
+    assert universe(store, later) == [
+        ("ARM", "SEMIS", True),
+        ("CLOV", "SPEC", True),
+        ("SPY", "INDEX", True),
+    ]
+
+
+def test_a_ticker_added_before_the_first_sync_does_not_cost_past_days_their_universe(
+    store, listing
+):
+    add(store, "NVO", NOW, "me")
+    sync_universe(store, listing, NOW)
+    assert [row[0] for row in universe(store, CANONICAL_SINCE)] == ["CLOV", "SPY"]
+
+
+def test_categories_are_upper_case_and_never_empty(store, listing):
+    add(store, "VOO", NOW, "me", " etf ")
+    assert universe(store) == [("VOO", "ETF", True)]
+    assert not add(store, "VOO", NOW, "me", "Etf")
+    for nothing in ("", "  "):
+        with pytest.raises(LedgerError, match="a category cannot be empty"):
+            add(store, "KO", NOW, "me", nothing)
+    listing.write_text("ticker,category\nSPY,etf\nCLOV,\n")
+    with pytest.raises(LedgerError, match="a category cannot be empty"):
+        sync_universe(store, listing, NOW)
+    assert [row[0] for row in universe(store)] == ["VOO"]
+
+
+def test_an_older_event_keeps_the_category_as_it_was_written(store):
+    old = UniverseListed(
+        ticker="VOO", category="etf", effective_at=NOW, recorded_at=NOW, actor="me"
+    )
+    store.append_events(events_frame([old]))
+    assert universe(store) == [("VOO", "etf", True)]
+    assert store.read(LEDGER)["event_id"].to_list() == [old.event_id]
+    # Adding it again in the same words mends it.
+    assert add(store, "VOO", NOW, "me", "etf")
+    assert universe(store) == [("VOO", "ETF", True)]
 
 
 def test_switching_takes_effect_now_and_not_before(store, listing):

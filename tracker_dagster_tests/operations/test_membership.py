@@ -200,7 +200,7 @@ def test_proposals_come_from_a_file_too(store, tmp_path, name, text):
         ("a.csv", "score\n1\n", "row 1 of a.csv has no ticker"),
         ("a.csv", "ticker,score\nKO,much\n", "score of KO is no number: much"),
         ("a.csv", "ticker,score\nKO,inf\n", "score of KO is no number: inf"),
-        ("a.csv", "ticker\nKO,1\n", "a.csv has"),
+        ("a.csv", "ticker\nPEP\nKO,1\n", "row 2 of a.csv has more fields than the header"),
         ("a.json", "{}", "must hold a list"),
         ("a.json", "[1]", "must hold tickers"),
         ("a.json", "nope", "is no JSON"),
@@ -211,6 +211,29 @@ def test_a_file_with_anything_unknown_in_it_is_refused(tmp_path, name, text, wor
     path.write_text(text)
     with pytest.raises(UsageError, match=words):
         proposals_in(path)
+
+
+def test_blank_cells_of_a_file_are_left_out(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("ticker,category,reason,score\nKO,  , ,\n")
+    assert proposals_in(path) == [Proposal("KO", "a.csv")]
+
+
+def test_an_empty_category_is_refused_before_the_vendor_is_asked(store, tmp_path):
+    propose(store, [Proposal("PEP", "me")], NOW, "me")
+    before = store.read(LEDGER)
+    market, server = answering(tmp_path)
+    ask = {"unchecked": False, "actor": "me"}
+    for act in (
+        lambda: add_ticker(store, market, "KO", " ", NOW, **ask),
+        lambda: propose_tickers(store, market, [Proposal("KO", "me", category="")], NOW, **ask),
+        lambda: approve_ticker(store, market, "PEP", "", NOW, **ask),
+    ):
+        with pytest.raises(LedgerError, match="a category cannot be empty"):
+            act()
+    server.close()
+    assert server.paths == []
+    assert store.read(LEDGER).equals(before)
 
 
 def closes(ticker, price, day=DAY):
