@@ -85,6 +85,12 @@ def test_help_names_every_command_and_exit_code(tmp_path):
         assert re.search(rf"\b{code}\b", text)
 
 
+def test_help_says_that_top_n_counts_promotions(tmp_path):
+    text = " ".join(tracker(tmp_path, "promote", "--help").stdout.split())
+    assert "Most promotions. [default: 3]" in text
+    assert "Picks considered" not in text
+
+
 def test_help_lists_the_lanes_there_are(tmp_path):
     text = tracker(tmp_path, "daily", "--help").stdout
     listed = re.search(r"SAFE, [A-Z_, ]+ or ALL", " ".join(text.split()))
@@ -104,6 +110,8 @@ def test_help_lists_the_lanes_there_are(tmp_path):
         (["compare", "--seed", "nan"], "'--seed': Input should be greater"),
         (["summary", "--seed", "inf"], "the seed must be a sum of dollars above zero, not inf"),
         (["promote", "--lane", "safe-ish"], "unknown lane SAFE-ISH: one of SAFE, SAFE_HIGH"),
+        (["promote", "--lane", ""], "unknown lane '': one of SAFE, SAFE_HIGH"),
+        (["daily", "--lane", " "], "unknown lane '': one of SAFE, SAFE_HIGH"),
         (["promote", "--top-n", "0"], "--top-n"),
         (["summary", "--db-path", "."], "is a directory"),
         (["universe", "--db-path", "none.duckdb"], "'none.duckdb' does not exist"),

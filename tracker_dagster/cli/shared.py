@@ -123,9 +123,7 @@ Lane = Annotated[
         help="SAFE, SAFE_HIGH, SAFE_HIGH_PAYOUT, AGGRESSIVE or ALL. [default: SAFE_HIGH]",
     ),
 ]
-TopN = Annotated[
-    int | None, typer.Option("--top-n", min=1, help="Picks considered in rank order. [default: 3]")
-]
+TopN = Annotated[int | None, typer.Option("--top-n", min=1, help="Most promotions. [default: 3]")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Capture prices and chains anew first.")]
 First = Annotated[date, typer.Argument(parser=calendar_date, metavar="FROM", help="First date.")]
 Last = Annotated[date, typer.Argument(parser=calendar_date, metavar="TO", help="Last date.")]
@@ -154,7 +152,7 @@ def choice_or_exit(seed: float | None, lane: str | None, top_n: int | None) -> C
     from tracker_dagster.operations.choice import Choice, UsageError
 
     try:
-        return Choice(seed, lane.upper() if lane else None, top_n)
+        return Choice(seed, None if lane is None else lane.strip().upper(), top_n)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
 

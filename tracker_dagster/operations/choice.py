@@ -30,7 +30,9 @@ class Choice:
         if self.top_n is not None and self.top_n < 1:
             raise UsageError(f"the number of promotions must be one or more, not {self.top_n}")
         if self.lane is not None and self.lane not in (*LANES, ALL_LANES):
-            raise UsageError(f"unknown lane {self.lane}: one of {', '.join((*LANES, ALL_LANES))}")
+            raise UsageError(
+                f"unknown lane {self.lane or repr('')}: one of {', '.join((*LANES, ALL_LANES))}"
+            )
 
     def run_config(self, assets: Collection[str]) -> dict[str, Any]:
         """Configuration of those of the decision assets that are among ``assets``."""
