@@ -19,7 +19,6 @@ from tracker_dagster.ledger.commands import (
     append,
     categories_at,
     category_of,
-    made,
     revisions_of,
     ticker_of,
 )
@@ -29,6 +28,7 @@ from tracker_dagster.ledger.events import (
     CandidateRejected,
     UniverseListed,
 )
+from tracker_dagster.ledger.facts import made
 from tracker_dagster.ledger.folds import in_effect
 from tracker_dagster.schemas.base import INSTANT
 from tracker_dagster.schemas.system import LEDGER
