@@ -124,7 +124,9 @@ class Settings(BaseSettings):
     seed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=9300.0, description="cash to promote picks with, US dollars"
     )
-    lane: str = Field(default="SAFE_HIGH", description="lane that promotions take picks from")
+    lane: str = Field(
+        default="SAFE_HIGH", description="lane that promotions take picks from; ALL for any"
+    )
     top_n: Annotated[int, Field(gt=0)] = Field(default=3, description="promotions per session")
     compare_top_n: Annotated[int, Field(gt=0)] = Field(
         default=10, description="picks per model in the comparison"
@@ -155,6 +157,18 @@ class Settings(BaseSettings):
         default=False,
         description="also fetch the vendor's history of open interest, to compare captures with it",
     )
+
+    @field_validator("lane")
+    @classmethod
+    def _is_lane(cls, value: str) -> str:
+        # The names lie with the tables, whose import takes a second: only for who sets one.
+        from tracker_dagster.schemas.decisions import LANES
+
+        known = (*LANES, "ALL")
+        lane = value.strip().upper()
+        if lane not in known:
+            raise ValueError(f"unknown lane {value!r}: one of {', '.join(known)}")
+        return lane
 
     @field_validator("sim_url", "massive_rest_url", "massive_s3_url")
     @classmethod

@@ -39,12 +39,14 @@ def daily(
     choice = choice_or_exit(seed, lane, top_n)
     with opened_workplace() as place:
         from tracker_dagster.operations.daily import daily as run_daily
+        from tracker_dagster.operations.refusals import require_decided
         from tracker_dagster.operations.results import promotions
 
         session = run_daily(place, choice, day, wait=wait)
         for part in promotions(place.warehouse, session):
             console.print(part)
         print_done(place.settings)
+        require_decided(place.warehouse, session)
 
 
 @app.command("run", rich_help_panel="Every day")

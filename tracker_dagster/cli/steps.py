@@ -46,6 +46,10 @@ def _make(
             console.print(part)
         if document:
             print_done(place.settings, document)
+        if "promotions" in assets:
+            from tracker_dagster.operations.refusals import require_decided
+
+            require_decided(place.warehouse, session)
 
 
 @app.command("sync-universe", rich_help_panel="Single steps")

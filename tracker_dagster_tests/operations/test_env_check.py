@@ -7,6 +7,7 @@ from tracker_dagster.marketsim import MarketSim
 from tracker_dagster.operations.env_check import hints, market_findings, setting_lines
 from tracker_dagster.operations.env_view import print_environment
 from tracker_dagster.operations.market import free_port
+from tracker_dagster.schemas.decisions import LANES
 from tracker_dagster.settings import Settings, load_settings
 
 KEY, KEY_ID, SECRET = "rk_VeryPrivate77", "id_AlsoPrivate88", "sk_MostPrivate99"
@@ -43,6 +44,20 @@ def test_a_wrong_key_is_told_without_it(tmp_path):
     assert finding.ok is False
     assert "check the key" in finding.detail
     assert KEY not in finding.detail
+
+
+@pytest.mark.parametrize("lane", ["FOO", " ", "SAFE_LOW", "SAFE,ALL"])
+def test_a_lane_that_there_is_not_is_refused(lane, monkeypatch):
+    monkeypatch.setenv("TRACKER_LANE", lane)
+    with pytest.raises(ValueError, match="one of SAFE, SAFE_HIGH, SAFE_HIGH_PAYOUT"):
+        Settings()
+
+
+@pytest.mark.parametrize("lane", [*LANES, "ALL"])
+def test_lanes_may_be_written_in_either_case(lane, monkeypatch):
+    for written in (lane, lane.lower(), f" {lane.title()} "):
+        monkeypatch.setenv("TRACKER_LANE", written)
+        assert Settings().lane == lane
 
 
 @pytest.mark.feature(34)
