@@ -5,6 +5,12 @@ compared with those of its own returns with the signs drawn at random: the sizes
 order, so the shape of the day and clusters of volatility stay in the null and only serial
 structure is taken out. What the null does not hold for is not tested: prices on ticks so coarse
 that rounding alone makes neighbouring returns alternate.
+
+The bounce of trades between bid and ask is not in the null: with a half-spread of h times the
+deviation of a minute's return, neighbouring returns correlate by -h^2 / (1 + 2 h^2) (Roll 1984),
+which is structure, and is called so. Of 200 series of five sessions each, 5 % are unstable at
+h = 0.1, 3 % at 0.2, 14 % at 0.25, 26 % at 0.3 and 76 % at 0.4. Rule of thumb: up to a fifth the
+spread does not matter; from a quarter on, "unstable" may be no more than a wide spread.
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ class StructureSettings:
     Attributes:
         intraday_bars: below this many bars nothing is estimated.
         daily_bars: one session's worth.
-        weekly_bars: five sessions' worth, and the most that are looked at.
+        weekly_bars: five full sessions' worth, and the most that are looked at.
         alpha: false alarm rate of a ticker-day over both gates together.
         surrogates: sign-flipped series per ticker; with 239 each gate's share of alpha is
             exactly 6 of 240 ranks.
@@ -55,10 +61,11 @@ class StructureSettings:
 
 
 def bar_sessions(decision_at: datetime) -> list[date]:
-    """The sessions whose bars `structure_features` reads: the current one and five before it.
+    """The sessions that `structure_features` reads: the current one and five before it.
 
     Six, because ten minutes before the close five sessions including the current one hold
-    fewer than five sessions' worth of bars, and the top of the ladder would be out of reach.
+    fewer than five sessions' worth of bars, and the top of the ladder would be out of reach. Of
+    the sixth only the minutes count that the current one still has to come.
     """
     return trading_calendar.last_sessions(trading_calendar.trading_date(decision_at), 6)
 
@@ -190,6 +197,7 @@ def structure_features(
         & pl.col("ticker").is_in(wanted)
         & pl.col("trade_date").is_in(bar_sessions(decision_at))
     ).sort("ticker", "start")
+    rows_known = _five_sessions(rows_known, bar_sessions(decision_at))
     by_ticker = _closes_by_session(rows_known, settings.weekly_bars)
 
     def row(ticker: str) -> dict[str, object]:
@@ -205,6 +213,32 @@ def structure_features(
         if rows
         else (STRUCTURE_FEATURES.empty())
     )
+
+
+def _five_sessions(bars: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
+    """Of each ticker's bars those of five sessions' time, which end with its last bar.
+
+    They are its last session with a bar and the four before it, and of the one before those the
+    minutes that are nearer to the close than the last bar is.
+    """
+    sessions = pl.DataFrame(
+        {
+            "trade_date": days,
+            "session": range(len(days)),
+            "close_of_session": [trading_calendar.session_on(day).close for day in days],
+        },
+        schema_overrides={"close_of_session": bars.schema["start"]},
+    )
+    placed = bars.join(sessions, on="trade_date", how="left", maintain_order="left").with_columns(
+        to_close=pl.col("close_of_session") - pl.col("start")
+    )
+    last_session = pl.col("session").last().over("ticker")
+    sixth = last_session - 5
+    counts = (pl.col("session") > sixth) | (
+        (pl.col("session") == sixth)
+        & (pl.col("to_close") < pl.col("to_close").last().over("ticker"))
+    )
+    return placed.filter(counts).select(bars.columns)
 
 
 def _closes_by_session(bars: pl.DataFrame, most: int) -> dict[str, list[np.ndarray]]:

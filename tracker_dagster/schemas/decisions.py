@@ -46,13 +46,18 @@ class _Decision(dy.Schema):
 
 
 class StructureFeatures(dy.Schema):
-    """One row a ticker: shape of its one-minute returns against sign-flipped surrogates."""
+    """One row a ticker: shape of its one-minute returns against sign-flipped surrogates.
+
+    The bounce of trades between bid and ask is structure too: where half the spread is more than
+    about a quarter of a minute's standard deviation, ``unstable`` may mean no more than that.
+    """
 
     trade_date = trade_date()
     ticker = text("ticker", key=True)
     available_at = available_at()
     bars_1m_count = count(
-        "regular-hours one-minute bars known at the decision time, at most five sessions' worth",
+        "regular-hours one-minute bars of the last five sessions, known at the decision time; "
+        "what the last still lacks comes from the end of the session before the five",
         "bars",
         nullable=False,
     )
@@ -102,7 +107,9 @@ class WeeklyPicks(_Decision):
     )  # fmt: skip
     price = number("price of the underlying", "USD per share", above=0)
     price_at = instant("time of that price")
-    price_age_minutes = number("from that time to the decision", "minutes", at_least=0)
+    price_age_minutes = number(
+        "from that time to the decision; negative where the price is of after it", "minutes"
+    )
     price_source = text("where that price came from", nullable=True)
     pack_100_cost = number("cost of 100 shares", "USD", above=0)
     cost_bucket = text("bucket of the cost of 100 shares", nullable=True)
@@ -278,7 +285,8 @@ STRUCTURE_FEATURES = Table(
     StructureFeatures,
     ("trade_date",),
     Kind.DERIVED,
-    "Spectral entropy and fractal roughness of one-minute returns, tested against surrogates.",
+    "Spectral entropy and fractal roughness of one-minute returns, tested against surrogates. A "
+    "bid-ask bounce of more than about a quarter of a minute's deviation is structure to them too.",
     made_from=origins.STRUCTURE_FEATURES,
 )
 WEEKLY_PICKS = Table(
