@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.reports.tables import MISSING, markdown_table, percent
+from tracker_dagster.schemas.decisions import MODELS
 
 NO_SCORES = "Nothing is measured yet: no week has ended since its picks were decided."
 
@@ -23,16 +24,13 @@ def model_compare_report(
 
     Returns:
         trade_date, basis, decision_at, seed, top_n; ``decisions`` (model → ticker → decision);
-        ``decision_changes`` and ``strike_changes`` (model → tickers that differ from baseline);
+        ``decision_changes`` (model → tickers whose decision differs from baseline);
+        ``strike_changes`` (ticker → baseline and each model that sells another call → its strike);
         ``walk_forward`` (a list, one a basis and model: weeks, returns per week, the difference
         to baseline with its interval, the verdict in words).
     """
     first = compares.row(0, named=True)
     by_model = {model: rows.sort("ticker") for (model,), rows in sorted(compares.group_by("model"))}
-
-    def changed(rows: pl.DataFrame, flag: str) -> list[str]:
-        return rows.filter(pl.col(flag))["ticker"].to_list()
-
     return {
         "trade_date": str(first["trade_date"]),
         "basis": first["basis"],
@@ -44,11 +42,10 @@ def model_compare_report(
             for model, rows in by_model.items()
         },
         "decision_changes": {
-            model: changed(rows, "decision_changed") for model, rows in by_model.items()
+            model: rows.filter("decision_changed")["ticker"].to_list()
+            for model, rows in by_model.items()
         },
-        "strike_changes": {
-            model: changed(rows, "strike_changed") for model, rows in by_model.items()
-        },
+        "strike_changes": _strike_changes(compares),
         "walk_forward": [
             {name: str(value) if isinstance(value, date) else value for name, value in row.items()}
             for row in latest_scores(scores).select(_SCORED).to_dicts()
@@ -56,6 +53,17 @@ def model_compare_report(
         if scores is not None
         else [],
     }
+
+
+def _strike_changes(compares: pl.DataFrame) -> dict[str, dict[str, float | None]]:
+    changed = pl.col("strike_changed").fill_null(value=False)
+    rows = compares.filter(
+        changed | ((pl.col("model") == MODELS[0]) & changed.any().over("ticker"))
+    ).sort("ticker", "model")
+    found: dict[str, dict[str, float | None]] = {}
+    for ticker, model, strike in rows.select("ticker", "model", "strike").iter_rows():
+        found.setdefault(ticker, {})[model] = strike
+    return found
 
 
 _SCORED = (

@@ -15,6 +15,11 @@ def test_the_report_lists_what_changed_and_is_json() -> None:
     compares = compare_models(chosen, CANDIDATES, NO_POSITIONS, 9300.0)
     report = json.loads(json.dumps(model_compare_report(compares)))
     assert report["decision_changes"] == {"baseline": [], "gated": ["A", "C"], "weighted": []}
-    assert report["strike_changes"] == {"baseline": [], "gated": [], "weighted": ["A"]}
+    strikes = {
+        model: compares.filter(model=model, ticker="A")["strike"].item()
+        for model in ("baseline", "weighted")
+    }
+    assert strikes["weighted"] > strikes["baseline"]
+    assert report["strike_changes"] == {"A": strikes}
     assert report["decisions"]["gated"] == {"A": "skip", "B": "promote", "C": "promote"}
     assert (report["seed"], report["top_n"]) == (9300.0, 10)
