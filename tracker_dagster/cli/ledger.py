@@ -53,6 +53,15 @@ At = Annotated[
         help="When it was done, like 2026-06-05T15:40 (Eastern). [default: now]",
     ),
 ]
+Floor = Annotated[
+    bool | None,
+    typer.Option(
+        "--floor-at-basis/--any-strike",
+        help="Calls on shares held: at their average basis or above only. "
+        "[default: TRACKER_HOLDINGS_STRIKE_FLOOR]",
+        show_default=False,
+    ),
+]
 OneAccount = Annotated[str | None, typer.Option("--account", help="Only this one. [default: all]")]
 
 
@@ -68,7 +77,7 @@ def open_command(
         float | None, typer.Option(min=0, help="Premium a share; the bid or ask by default.")
     ] = None,
     stock_basis: Annotated[
-        float | None, typer.Option(min=0, help="Cost a share of the stock bought with it.")
+        float | None, typer.Option(min=0.0001, help="Cost a share of the stock bought with it.")
     ] = None,
     account: Annotated[str, typer.Option(help="Book it belongs to.")] = "paper",
     held: Annotated[
@@ -77,15 +86,7 @@ def open_command(
             "--held", help="A call on shares that paper holds; other accounts write no others."
         ),
     ] = False,
-    floor_at_basis: Annotated[
-        bool | None,
-        typer.Option(
-            "--floor-at-basis/--any-strike",
-            help="Calls on shares held: at their average basis or above only. "
-            "[default: TRACKER_HOLDINGS_STRIKE_FLOOR]",
-            show_default=False,
-        ),
-    ] = None,
+    floor_at_basis: Floor = None,
     cash: Annotated[
         float | None,
         typer.Option(
@@ -101,6 +102,15 @@ def open_command(
             "--as-of", parser=session_date, metavar="DATE", help="Act on a past session's decision."
         ),
     ] = None,
+    fees: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Fees, in dollars. [default: those of picks, for one in paper; else 0]",
+            show_default=False,
+        ),
+    ] = None,
+    at: At = None,
     db_path: DbPath = None,
 ) -> None:
     """Record positions in the ledger, once each. Nothing is sent to any broker."""
@@ -111,7 +121,7 @@ def open_command(
         from tracker_dagster.operations.positions import PAPER, Order, open_order
 
         now = place.now()
-        session = session_of(as_of, now)
+        session = session_of(as_of, now if at is None else at)
         settings = place.settings
         floor = settings.holdings_strike_floor if floor_at_basis is None else floor_at_basis
         if cash is None and account == PAPER:
@@ -119,7 +129,19 @@ def open_command(
         for symbol in symbols:
             opened = open_order(
                 place.warehouse,
-                Order(symbol, quantity, price, stock_basis, account, held, floor, cash, add),
+                Order(
+                    symbol,
+                    quantity,
+                    price,
+                    stock_basis,
+                    account,
+                    held=held,
+                    floor_at_basis=floor,
+                    cash=cash,
+                    add=add,
+                    fees=fees,
+                    at=at,
+                ),
                 session,
                 now,
                 as_of=as_of is not None,
@@ -147,6 +169,12 @@ def close_command(
     ] = None,
     fees: Fees = 0.0,
     at: At = None,
+    as_opened: Annotated[
+        bool,
+        typer.Option(
+            "--as-opened", help="The stock has split: prices are for a share as it was before."
+        ),
+    ] = False,
     db_path: DbPath = None,
 ) -> None:
     """Record that an open position was closed, both legs of a buy-write. No broker is asked."""
@@ -162,6 +190,7 @@ def close_command(
             stock_price=stock_price,
             fees=fees,
             at=at,
+            as_opened=as_opened,
         )
         _print_ended("closed", ended)
 
@@ -180,25 +209,37 @@ def roll(
         float | None, typer.Option(min=0, help="Premium a share of the new; the last bid.")
     ] = None,
     fees: Annotated[
-        float, typer.Option(min=0, help="Fees of both legs together, in dollars.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0, help="Fees of both legs together, in dollars. [default: 0]", show_default=False
+        ),
+    ] = None,
+    floor_at_basis: Floor = None,
     at: At = None,
     db_path: DbPath = None,
 ) -> None:
     """Record that a position was rolled into another contract, both legs or neither."""
     with opened_workplace() as place:
-        from tracker_dagster.operations.endings import RollOrder, roll_order
+        from tracker_dagster.operations.rolls import RollOrder, roll_order
 
         done = roll_order(
             place.warehouse,
-            RollOrder(position, to, close_price, open_price, fees),
+            RollOrder(
+                position,
+                to,
+                close_price,
+                open_price,
+                fees,
+                place.settings.holdings_strike_floor if floor_at_basis is None else floor_at_basis,
+            ),
             place.now(),
             actor="cli",
             at=at,
         )
         credit = done.rolled.net_credit
         console.print(
-            f"rolled {done.quantity:+d} {done.old_symbol} at {done.close_price:.2f} into "
+            f"{'rolled' if done.rolled.opened.is_new else 'was rolled already:'} "
+            f"{done.quantity:+d} {done.old_symbol} at {done.close_price:.2f} into "
             f"{done.new_symbol} at {done.open_price:.2f}: net {_word(credit)} "
             f"{abs(credit):,.2f} USD ({done.account}, {done.rolled.opened.event_id[:12]})",
             highlight=False,

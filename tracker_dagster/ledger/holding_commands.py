@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 from pydantic import ValidationError
 
 from tracker_dagster.ledger.book import OpenLot
 from tracker_dagster.ledger.commands import LedgerError, LedgerStore, append, ticker_of
+from tracker_dagster.ledger.facts import made
 from tracker_dagster.ledger.folds import book_as_of
 from tracker_dagster.ledger.holding_events import HoldingsImported, Lot, SharesBought, SharesSold
 from tracker_dagster.ledger.holdings import holdings_of
 from tracker_dagster.schemas.system import LEDGER
-from tracker_dagster.trading_calendar import EASTERN
+from tracker_dagster.trading_calendar import EASTERN, trading_date
 
 #: Columns that a file of holdings may have; the first two it must have.
 COLUMNS = ("ticker", "shares", "basis", "acquired_on")
 REQUIRED = COLUMNS[:2]
+
+#: A number as brokers write it: a sign, dollars, thousands set apart by commas, a fraction.
+_NUMBER = re.compile(r"[+-]?\s*\$?\s*(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+class _Lines(Protocol):
+    """What `csv.reader` gives; its type has no name that can be imported."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +65,20 @@ def read_holdings(text: str) -> tuple[Lot, ...]:
 
     Columns: ``ticker``, ``shares``, and where known ``basis`` (dollars a share) and
     ``acquired_on`` (a date like 2025-06-13); an empty cell is not known. Each row is a lot.
+    Numbers may have a dollar sign and commas between thousands, as brokers write them.
 
     Raises:
         LedgerError: an unknown, missing or doubled column, a row that is no lot, or no rows.
     """
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
+    # Lines end as they do on any system; the reader of the library takes no lone \r.
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=None))
+    try:
+        return _lots(rows)
+    except csv.Error as error:
+        raise LedgerError(f"line {rows.line_num + 1}: {error}") from None
+
+
+def _lots(rows: _Lines) -> tuple[Lot, ...]:
     header = [name.strip().lower() for name in next(rows, [])]
     if unknown := [name for name in header if name not in COLUMNS]:
         raise LedgerError(
@@ -79,8 +105,18 @@ def read_holdings(text: str) -> tuple[Lot, ...]:
 
 def _lot(cells: dict[str, str], line: int) -> Lot:
     known = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+    plain = dict(known)
+    for name in ("shares", "basis"):
+        if name not in known:
+            continue
+        if not _NUMBER.fullmatch(known[name]):
+            raise LedgerError(f"line {line}: {known[name]!r} is no {name}: a number like 1,250.50")
+        plain[name] = re.sub(r"[$,\s]", "", known[name])
+    acquired_on = known.get("acquired_on")
+    if acquired_on is not None and not _DATE.fullmatch(acquired_on):
+        raise LedgerError(f"line {line}: {acquired_on!r} is no acquired_on: a date like 2025-06-13")
     try:
-        return Lot.model_validate(known)
+        return Lot.model_validate(plain)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "row"
@@ -102,13 +138,24 @@ def import_holdings(
     Importing what the account holds already records nothing.
 
     Raises:
-        LedgerError: a time to come.
+        LedgerError: a time to come, or a lot that was acquired after it.
     """
     moment = effective_at or now
     if moment > now:
         raise LedgerError(f"{moment.astimezone(UTC):%F %R} UTC is still to come")
-    event = HoldingsImported(
-        account=account, lots=lots, effective_at=moment, recorded_at=now, actor=actor
+    for lot in lots:
+        if lot.acquired_on is not None and lot.acquired_on > trading_date(moment):
+            raise LedgerError(
+                f"{lot.ticker} acquired on {lot.acquired_on}: that is after the list's date, "
+                f"{trading_date(moment)}"
+            )
+    event = made(
+        HoldingsImported,
+        account=account,
+        lots=lots,
+        effective_at=moment,
+        recorded_at=now,
+        actor=actor,
     )
     ledger = store.read(LEDGER)
     held = book_as_of(ledger, moment).lots
@@ -152,7 +199,7 @@ def buy_shares(
         LedgerError: not a ticker, a time to come, or no shares.
     """
     facts = _trade(account, ticker, shares, price, fees, now, actor, effective_at)
-    return append(store, [SharesBought(**facts)]) > 0
+    return append(store, [made(SharesBought, **facts)]) > 0
 
 
 def sell_shares(
@@ -172,7 +219,8 @@ def sell_shares(
     Raises:
         LedgerError: not a ticker, a time to come, no shares, or more than are held and free.
     """
-    event = SharesSold(**_trade(account, ticker, shares, price, fees, now, actor, effective_at))
+    facts = _trade(account, ticker, shares, price, fees, now, actor, effective_at)
+    event = made(SharesSold, **facts)
     if store.read(LEDGER, where={"event_id": event.event_id}).height:
         return False
     ledger = store.read(LEDGER)

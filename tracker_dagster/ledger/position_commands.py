@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from tracker_dagster.instruments import parse_option_symbol
+from tracker_dagster.ledger.book import OpenLot
 from tracker_dagster.ledger.commands import LedgerError, LedgerStore, append
 from tracker_dagster.ledger.events import (
     PAPER,
@@ -17,9 +19,11 @@ from tracker_dagster.ledger.events import (
     PositionExpired,
     PositionOpened,
 )
+from tracker_dagster.ledger.facts import made
 from tracker_dagster.ledger.folds import book_as_of, positions_as_of
 from tracker_dagster.ledger.holdings import average_basis, holdings_of
 from tracker_dagster.schemas.system import LEDGER
+from tracker_dagster.trading_calendar import session_on, session_or_previous, trading_date
 
 HELD, BOUGHT = "held", "bought"
 
@@ -79,10 +83,10 @@ def open_position(
         effective_at: when it was filled, if known.
 
     Raises:
-        LedgerError: the fill is not after the decision; the contract was opened on the same
-            decision with another quantity, price, basis, number of shares or fees; too few free
-            shares for a call, too little cash for a put, or a strike below the basis.
-        ValueError: not an option symbol, no contracts, or a negative price.
+        LedgerError: the fill is not after the decision, or after the contract has expired; the
+            contract was opened on the same decision with another quantity, price, basis, number
+            of shares or fees; too few free shares for a call, too little cash for a put, or a
+            strike below the basis; not an option symbol, no contracts, or a negative price.
     """
     if effective_at is None:
         effective_at = max(now, decision_at + timedelta(microseconds=1))
@@ -103,7 +107,7 @@ def open_position(
         "recorded_at": now,
         "actor": actor,
     }
-    event = PositionOpened(**facts)
+    event = made(PositionOpened, **facts)
     if event.is_call_sold and account != PAPER:
         if stock_source == BOUGHT or stock_basis is not None:
             raise LedgerError(
@@ -113,12 +117,42 @@ def open_position(
         event = event.model_copy(update={"stock_source": HELD})
     there = store.read(LEDGER, where={"event_id": event.event_id})
     if there.is_empty():
+        require_unexpired(event.symbol, effective_at)
         if event.stock_source == HELD:
             event = _on_held_shares(store, event, floor_at_basis=floor_at_basis)
         _require_cash(event, cash)
         return _record(store, event)
     require_same_facts(Event.from_row(there.row(0, named=True)), event)
     return Recorded(event.event_id, is_new=False)
+
+
+def require_unexpired(symbol: str, moment: datetime) -> None:
+    """Refuse a trade in a contract after the close of its expiration session.
+
+    Raises:
+        LedgerError: it has expired by ``moment``.
+    """
+    expiry = parse_option_symbol(symbol).expiry
+    today = trading_date(moment)
+    if expiry > today:
+        return
+    if expiry < today or moment > session_on(session_or_previous(expiry)).close:
+        raise LedgerError(f"{symbol} expired on {expiry}: none is traded at {moment:%F %R} UTC")
+
+
+def require_floor(event: PositionOpened, lots: list[OpenLot]) -> None:
+    """Refuse a call on held shares whose strike is below what they had cost on average.
+
+    Raises:
+        LedgerError: it is, or what they had cost is not known.
+    """
+    basis = average_basis(lots)
+    if basis is None or event.strike < basis:
+        why = "is not known" if basis is None else f"is {basis:.2f}"
+        raise LedgerError(
+            f"strike {event.strike:g} of {event.symbol}: the basis of {event.ticker} in "
+            f"{event.account} {why}, and calls are to be written at it or above"
+        )
 
 
 def _on_held_shares(
@@ -137,15 +171,10 @@ def _on_held_shares(
             f"{-event.quantity} calls on {event.ticker} need {wanted:g} shares: {event.account} "
             f"holds {held:g}, {max(free, 0):g} of them free"
         )
-    basis = average_basis(book.lots[event.account, event.ticker])
-    strike = event.strike
-    if floor_at_basis and (basis is None or strike < basis):
-        why = "is not known" if basis is None else f"is {basis:.2f}"
-        raise LedgerError(
-            f"strike {strike:g} of {event.symbol}: the basis of {event.ticker} in "
-            f"{event.account} {why}, and calls are to be written at it or above"
-        )
-    return event.model_copy(update={"stock_basis": basis})
+    lots = book.lots[event.account, event.ticker]
+    if floor_at_basis:
+        require_floor(event, lots)
+    return event.model_copy(update={"stock_basis": average_basis(lots)})
 
 
 def _require_cash(event: PositionOpened, cash: float | None) -> None:
@@ -199,12 +228,13 @@ def close_position(
     ``stock_sold_at`` is what each share of a buy-write was sold for, if it was.
 
     Raises:
-        LedgerError: there is no such open position.
+        LedgerError: there is no such open position, or a price that is none.
     """
     effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
-        PositionClosed(
+        made(
+            PositionClosed,
             position_id=position_id,
             price=price,
             stock_sold_at=stock_sold_at,
@@ -235,7 +265,8 @@ def expire_position(
     effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
-        PositionExpired(
+        made(
+            PositionExpired,
             position_id=position_id,
             stock_sold_at=stock_sold_at,
             effective_at=effective_at,
@@ -262,7 +293,8 @@ def assign_position(
     effective_at = end_of(store, position_id, now, effective_at)
     return _record(
         store,
-        PositionAssigned(
+        made(
+            PositionAssigned,
             position_id=position_id,
             fees=fees,
             effective_at=effective_at,

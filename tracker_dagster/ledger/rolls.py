@@ -6,10 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from tracker_dagster.instruments import parse_option_symbol
 from tracker_dagster.ledger.commands import LedgerError, LedgerStore, append
 from tracker_dagster.ledger.events import Event, PositionClosed, PositionOpened
+from tracker_dagster.ledger.facts import made
 from tracker_dagster.ledger.folds import book_as_of
-from tracker_dagster.ledger.position_commands import Recorded, end_of, require_same_facts
+from tracker_dagster.ledger.position_commands import (
+    HELD,
+    Recorded,
+    end_of,
+    require_floor,
+    require_same_facts,
+    require_unexpired,
+)
 from tracker_dagster.schemas.system import LEDGER
 
 
@@ -41,6 +50,7 @@ def roll_position(
     actor: str,
     close_fees: float = 0.0,
     open_fees: float = 0.0,
+    floor_at_basis: bool = False,
     effective_at: datetime | None = None,
 ) -> Rolled:
     """End a position and open ``symbol`` in its place, both or neither, at one instant.
@@ -60,22 +70,24 @@ def roll_position(
         actor: who records it.
         close_fees: dollars, of the ending.
         open_fees: dollars, of the opening.
+        floor_at_basis: refuse a call on held shares whose strike is below their average basis.
         effective_at: when both were filled; ``now``, but after the decision, when None.
 
     Raises:
-        LedgerError: no such open position, another underlying or right, the same contract, or
-            one that was opened on this decision by itself.
-        ValueError: not an option symbol, or a negative price.
+        LedgerError: no such open position, another underlying or right, the same contract, one
+            that expires earlier or has expired, or that was opened on this decision by itself; a
+            strike below the basis; not an option symbol, or a negative price.
     """
-    ledger = store.read(LEDGER)
-    ever = book_as_of(ledger, datetime.max.replace(tzinfo=UTC)).positions
+    book = book_as_of(store.read(LEDGER), datetime.max.replace(tzinfo=UTC))
+    ever = book.positions
     old = ever.get(position_id)
     if old is None:
         raise LedgerError(f"there is no position {position_id}")
     moment = effective_at or max(now, old["opened_at"], decision_at + timedelta(microseconds=1))
     if moment <= decision_at:
         raise LedgerError(f"filled at {moment}, before the decision at {decision_at}")
-    opened = PositionOpened(
+    opened = made(
+        PositionOpened,
         account=old["account"],
         day=day,
         decision_at=decision_at,
@@ -97,7 +109,10 @@ def roll_position(
         require_same_facts(Event.from_row(there.row(0, named=True)), opened)
         return Rolled(position_id, Recorded(opened.event_id, is_new=False), credit)
     _require_roll(old, opened, ever)
-    closed = PositionClosed(
+    if floor_at_basis and opened.stock_source == HELD:
+        require_floor(opened, book.lots.get((opened.account, opened.ticker), []))
+    closed = made(
+        PositionClosed,
         position_id=position_id,
         price=close_price,
         rolled_to=opened.event_id,
@@ -120,6 +135,14 @@ def _require_roll(
             f"a roll stays on {old['ticker']} and its {_RIGHTS[old['right']]}: {opened.symbol} "
             "would be another trade, close and open instead"
         )
+    expiry = parse_option_symbol(opened.symbol).expiry
+    if expiry < old["expiry"]:
+        raise LedgerError(
+            f"{opened.symbol} expires before {old['symbol']} does: a roll goes to the same expiry "
+            "or a later one"
+        )
+    require_unexpired(old["symbol"], opened.effective_at)
+    require_unexpired(opened.symbol, opened.effective_at)
     if opened.event_id in ever:
         raise LedgerError(
             f"{opened.symbol} was opened on this decision by itself "

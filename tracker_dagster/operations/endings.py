@@ -1,4 +1,4 @@
-"""What ends an open position by hand: closed, rolled, expired, assigned."""
+"""What ends an open position by hand: closed, expired, assigned."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.ledger.book import has_stock_leg
+from tracker_dagster.ledger.commands import LedgerError
 from tracker_dagster.ledger.folds import positions_as_of
 from tracker_dagster.ledger.position_commands import (
     assign_position,
     close_position,
     expire_position,
 )
-from tracker_dagster.ledger.rolls import Rolled, roll_position
 from tracker_dagster.operations.choice import UsageError
 from tracker_dagster.operations.positions import captured_price, open_positions
-from tracker_dagster.schemas.book import CONTRACT_HEALTH
-from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.market import STOCK_DAY_AGGS
+from tracker_dagster.schemas.reference import CORPORATE_ACTIONS
 from tracker_dagster.schemas.system import LEDGER
-from tracker_dagster.trading_calendar import current_session, session_on, session_or_previous
+from tracker_dagster.trading_calendar import (
+    current_session,
+    session_on,
+    session_or_previous,
+    trading_date,
+)
 from tracker_dagster.warehouse import Warehouse
 
 
@@ -77,6 +81,7 @@ def close_order(
     stock_price: float | None = None,
     fees: float = 0.0,
     at: datetime | None = None,
+    as_opened: bool = False,
 ) -> Ended:
     """Record that an open position was ended, both legs of a buy-write.
 
@@ -90,13 +95,24 @@ def close_order(
             session when None.
         fees: dollars.
         at: when it was closed; ``now`` when None.
+        as_opened: the stock has split since, and both prices are given for a share as it was at
+            the opening.
 
     Raises:
         UsageError: no such open position, or several; a time to come, or before it was opened;
-            no price of the stock.
+            no price of the stock; a split since the opening.
+        LedgerError: the contract had expired.
     """
     position = find_open(warehouse, position_id, now, at)
     _require_no_shares(position, stock_price)
+    require_trading(position, at or now)
+    split = split_since(warehouse, position, at or now)
+    if split is not None and not (as_opened and (stock_price or not has_stock_leg(position))):
+        leg = " and --stock-price" if has_stock_leg(position) else ""
+        raise UsageError(
+            f"{position['ticker']} split {split}, after {position['symbol']} was opened: give "
+            f"--price{leg} for a share as it was before the split, and --as-opened"
+        )
     if has_stock_leg(position) and stock_price is None:
         moment = (at or now).astimezone(UTC)
         day = current_session(moment)
@@ -130,11 +146,18 @@ def expire_order(
 
     Raises:
         UsageError: no such open position, or several; the contract has not expired yet; no price
-            of the stock.
+            of the stock; a split since the opening.
     """
     position = find_open(warehouse, position_id, now, None)
     session, closed_at = _require_over(position, now)
     _require_no_shares(position, stock_price)
+    split = split_since(warehouse, position, closed_at)
+    if split is not None and has_stock_leg(position):
+        raise UsageError(
+            f"{position['ticker']} split {split}, after {position['symbol']} was opened: close it "
+            f"with --price 0, --stock-price for a share as it was before the split, --as-opened "
+            f"and --at {closed_at:%FT%RZ}"
+        )
     if has_stock_leg(position) and stock_price is None:
         closes = warehouse.read(
             STOCK_DAY_AGGS, first=session, last=session, where={"ticker": position["ticker"]}
@@ -192,129 +215,35 @@ def assign_order(
     return _ended(warehouse, position, None, position["strike"], arriving)
 
 
-@dataclass(frozen=True)
-class RollOrder:
-    """A roll; None is looked up.
-
-    Attributes:
-        position_id: the position, or the beginning of its identity if no other begins so.
-        to: contract to open; what the monitor proposed last when None.
-        close_price: premium a share to end the old contract; the last captured ask (bid, where it
-            was bought) when None.
-        open_price: premium a share of the new one; the last captured bid (ask) when None.
-        fees: dollars for both legs together, half of them each.
-    """
-
-    position_id: str
-    to: str | None = None
-    close_price: float | None = None
-    open_price: float | None = None
-    fees: float = 0.0
-
-
-@dataclass(frozen=True)
-class RollDone:
-    """A roll as recorded, with what was looked up."""
-
-    old_symbol: str
-    new_symbol: str
-    quantity: int
-    account: str
-    close_price: float
-    open_price: float
-    rolled: Rolled
-
-
-def roll_order(
-    warehouse: Warehouse,
-    order: RollOrder,
-    now: datetime,
-    *,
-    actor: str,
-    at: datetime | None = None,
-) -> RollDone:
-    """Record that an open position was rolled into another contract, both legs or neither.
-
-    Args:
-        warehouse: where the ledger and the captures are.
-        order: what to roll.
-        now: when it is recorded.
-        actor: who records it.
-        at: when both legs were filled; ``now`` when None.
-
-    Raises:
-        UsageError: no such open position, or several; no contract or no price is known and none
-            was given.
-        LedgerError: see `roll_position`.
-    """
-    position = find_open(warehouse, order.position_id, now, at)
-    moment = at or now
-    day = current_session(moment)
-    symbol = _target(warehouse, position, order.to, day)
-    sold = position["quantity"] < 0
-    close_side, open_side = ("ask", "bid") if sold else ("bid", "ask")
-
-    def price(given: float | None, name: str, side: str, option: str) -> float:
-        quoted = given if given is not None else _quoted(warehouse, name, side, day, moment)
-        if quoted is None:
-            raise UsageError(f"no {side} of {name} was captured on {day}: give {option}")
-        return quoted
-
-    close_price = price(order.close_price, position["symbol"], close_side, "--close-price")
-    open_price = price(order.open_price, symbol, open_side, "--open-price")
-    rolled = roll_position(
-        warehouse,
-        position["position_id"],
-        symbol=symbol,
-        close_price=close_price,
-        open_price=open_price,
-        day=day,
-        decision_at=moment,
-        now=now,
-        actor=actor,
-        close_fees=order.fees / 2,
-        open_fees=order.fees / 2,
-    )
-    return RollDone(
-        position["symbol"],
-        symbol,
-        position["quantity"],
-        position["account"],
-        close_price,
-        open_price,
-        rolled,
-    )
-
-
-def _target(warehouse: Warehouse, position: dict[str, Any], to: str | None, day: date) -> str:
-    if to is not None:
-        name = to.strip().upper()
-        return name if name.startswith("O:") else f"O:{name}"
-    judged = warehouse.read(
-        CONTRACT_HEALTH, first=day, last=day, where={"position_id": position["position_id"]}
-    )
-    proposed = judged.filter(pl.col("roll_symbol").is_not_null()).sort("slot")
-    if proposed.is_empty():
-        raise UsageError(
-            f"the monitor proposed no roll of {position['symbol']} on {day}: give --to"
-        )
-    symbol: str = proposed["roll_symbol"][-1]
-    return symbol
-
-
-def _quoted(
-    warehouse: Warehouse, symbol: str, side: str, day: date, moment: datetime
-) -> float | None:
-    chain = warehouse.read(OPTION_CHAIN, first=day, last=day, where={"symbol": symbol})
-    last = chain.filter(pl.col("slot") <= moment).sort("slot").tail(1)
-    return None if last.is_empty() else last[side][0]
-
-
 def _require_no_shares(position: dict[str, Any], stock_price: float | None) -> None:
     if stock_price is not None and not has_stock_leg(position):
         raise UsageError(
             f"no shares were bought with {position['symbol']}: leave out --stock-price"
         )
+
+
+def require_trading(position: dict[str, Any], moment: datetime) -> None:
+    """Nothing is traded after the close of the session on which it expires."""
+    closed_at = session_on(session_or_previous(position["expiry"])).close
+    # Older ledgers hold positions that were opened later than that.
+    if moment > max(closed_at, position["opened_at"]):
+        raise LedgerError(
+            f"{position['symbol']} expired on {position['expiry']}: `tracker expire` or `tracker "
+            f"assign` says how it ended; where it was closed before, give --at, "
+            f"{closed_at:%FT%RZ} at the latest"
+        )
+
+
+def split_since(warehouse: Warehouse, position: dict[str, Any], moment: datetime) -> str | None:
+    """The first split of the stock since the position was opened, like ``4:1 on 2025-06-12``."""
+    opened, today = trading_date(position["opened_at"]), trading_date(moment)
+    splits = warehouse.read(
+        CORPORATE_ACTIONS, where={"ticker": position["ticker"], "action": "split"}
+    ).filter((pl.col("ex_date") > opened) & (pl.col("ex_date") <= today))
+    if splits.is_empty():
+        return None
+    row = splits.sort("ex_date", "trade_date").row(0, named=True)
+    return f"{row['split_to']:g}:{row['split_from']:g} on {row['ex_date']}"
 
 
 def _require_over(position: dict[str, Any], now: datetime) -> tuple[date, datetime]:

@@ -144,7 +144,7 @@ class TestCallsOnSharesHeld:
         (row,) = positions(store, NOW + timedelta(days=1))
         assert (row["stock_source"], row["stock_basis"]) == ("held", 140.0)
         before = store.read(LEDGER)
-        other = "O:AAPL261127C00155000"
+        other = "O:AAPL261204C00155000"
         with pytest.raises(LedgerError, match="need 100 shares: ira holds 250, 50 of them free"):
             opening(store, account="ira", symbol=other)
         with pytest.raises(LedgerError, match="ira holds 0, 0 of them free"):

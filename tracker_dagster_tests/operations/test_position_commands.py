@@ -173,7 +173,10 @@ def test_a_roll_takes_the_monitors_contract_and_the_last_quotes(tracker, warehou
     assert code == 0, told
     assert f"rolled -1 {CALL} at 1.00 into {HIGHER} at 3.25: net credit 223.70 USD" in told
     code, told = tracker("roll", old, "--to", HIGHER, "--open-price", "3.25")
-    assert (code, "no open position begins" in told) == (2, True)
+    assert (code, f"was rolled already: -1 {CALL} at 1.00 into" in told) == (0, True), told
+    assert "net credit 223.70 USD" in told
+    code, told = tracker("roll", old, "--to", HIGHER, "--open-price", "3.30")
+    assert (code, "with --open-price 3.25, not 3.3" in told) == (2, True), told
     found = states(warehouse)
     assert found[CALL]["rolled_to"] == found[HIGHER]["position_id"]
     assert found[HIGHER]["stock_basis"] == 195.0
