@@ -41,6 +41,8 @@ class PickCandidates(dy.Schema):
                        nullable=True)  # fmt: skip
     price = number("price of the underlying; null where it is missing, stale or of before a split",
                    "USD per share", above=0)  # fmt: skip
+    underlying_price = number("price of the underlying that came with the chain; not in day files",
+                              "USD per share", above=0)  # fmt: skip
     bid = number("best bid; null without one, and in day files", "USD per share", above=0)
     ask = number("best ask; null without one, and in day files", "USD per share", above=0)
     mid = number("mean of bid and ask; in day files the last traded price", "USD per share",
@@ -71,6 +73,11 @@ class PickCandidates(dy.Schema):
         "risk-neutral probability of expiry above the strike, N(d2) at the implied volatility"
     )
     assignment_probability_reason = text("why it is null", nullable=True)
+    forward_source = text(
+        "of the forward behind probability and value: option_greeks, or the price carried at a "
+        "stated rate; or why there is none",
+        nullable=True,
+    )
     fees_100 = number("of selling one contract", "USD", nullable=False, at_least=0)
     expected_value_100 = number(
         "of selling one contract at the bid: 100 x (bid - value of the call at the realised "

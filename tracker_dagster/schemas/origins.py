@@ -27,7 +27,7 @@ _DELTA = (
 _CHOICE = (
     *_STRIKE, *_EXPIRY, *_MID, *_QUOTE, *_VOLUME, *_DELTA, *_CLOSES,
     "option_chain.quote_status", "option_chain.quote_at", "option_chain.is_standard",
-    "option_day_aggs.is_adjusted", "option_chain.open_interest",
+    "option_day_aggs.is_adjusted", "option_chain.open_interest", "option_chain.underlying_price",
 )  # fmt: skip
 _SPLITS = ("corporate_actions.action", "corporate_actions.ex_date")
 
@@ -55,7 +55,7 @@ PICK_CANDIDATES = together(
     straight("option_day_aggs", "symbol", "expiry", "strike"),
     straight("suitability", "lane", target_delta="lane"),
     straight("option_chain", "is_standard", "bid", "ask", "quote_status", "quote_at"),
-    straight("option_chain", "open_interest"),
+    straight("option_chain", "open_interest", "underlying_price"),
     computed("is_standard", "option_day_aggs.is_adjusted"),
     computed("price", *_PRICE),
     computed("mid premium_source", *_MID),
@@ -72,6 +72,7 @@ PICK_CANDIDATES = together(
     computed("otm_pct", *_STRIKE, *_PRICE),
     computed("static_return if_called_return", *_STRIKE, *_PRICE, *_MID),
     computed("assignment_probability assignment_probability_reason", *_VALUED),
+    computed("forward_source", "option_greeks.forward", "option_greeks.status", *_PRICE, *_SPLITS),
     computed(
         "expected_value_100 expected_value_reason",
         *_VALUED, "option_chain.bid", "suitability.annual_volatility",
@@ -85,7 +86,7 @@ PICK_CANDIDATES = together(
     computed(
         "gates_not_evaluated",
         *_QUOTE, *_VOLUME, *_SPLITS, "option_chain.quote_at", "option_chain.delta",
-        "option_greeks.delta", "option_chain.open_interest",
+        "option_greeks.delta", "option_chain.open_interest", "option_chain.underlying_price",
     ),
 )  # fmt: skip
 
@@ -304,6 +305,10 @@ CONTRACT_HEALTH = together(
     computed("remaining_yield", *_LEFT),
     computed("rapid_up day_change", *_CHANGE),
     computed("anomalies", *_ANOMALIES),
+    computed(
+        "anomalies reasons", "corporate_actions.cash_amount", "option_day_aggs.close",
+        "treasury_yields.rate",
+    ),
     computed("recommendation reasons", *_ANOMALIES, *_QUOTE, *_LEFT, *_ROLL),
     computed("recommendation reasons", "positions.open_price"),
     computed(

@@ -36,11 +36,13 @@ _CONTRACT: dict[str, pl.DataType] = {
     "open_interest": pl.Int64(),
     "day_volume": pl.Float64(),
     "is_standard": pl.Boolean(),
+    "underlying_price": pl.Float64(),
 }
 #: What a candidate needs to know of its ticker.
 _OF_TICKER = (
     "ticker", "price", "lane", "annual_volatility", "stats_reason", "otm_floor", "yield_floor",
     "max_delta", "target_delta", "target_strike", "move_known", "split_in_period", "split_note",
+    "ex_dividend_in_period",
 )  # fmt: skip
 
 

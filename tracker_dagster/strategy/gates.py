@@ -12,6 +12,7 @@ from tracker_dagster.strategy.tickers import DAY_FILE, Decision
 #: Gates in the order in which they are told.
 GATES = (
     "price",
+    "price_agrees",
     "lane",
     "standard_contract",
     "quote",
@@ -38,7 +39,8 @@ def gated(calls: pl.DataFrame, decision: Decision, settings: PickSettings) -> pl
     Args:
         calls: columns of pick_candidates up to the yields, and of the ticker ``otm_floor``,
             ``yield_floor``, ``max_delta``, ``split_in_period``, ``split_note``.
-        decision: quote ages are counted from its instant.
+        decision: quote ages are counted from its instant; a quote may be neither too old for it
+            nor of after it.
         settings: limits.
 
     Returns:
@@ -75,18 +77,21 @@ def joined(members: list[pl.Expr]) -> pl.Expr:
 
 def _failures(decision: Decision, settings: PickSettings) -> dict[str, pl.Expr]:
     oldest = decision.decision_at - timedelta(minutes=settings.max_quote_age_minutes)
+    latest = decision.decision_at + timedelta(seconds=settings.max_lead_seconds)
+    gap = pl.col("price") / pl.col("underlying_price") - 1
     whole = pl.lit(decision.basis == DAY_FILE) | (
         pl.col("bid").is_not_null() & pl.col("ask").is_not_null()
     )
     return {
         "price": pl.col("price").is_null(),
+        "price_agrees": gap.abs() > settings.max_price_gap,
         "lane": pl.col("lane").is_null(),
         "standard_contract": ~pl.col("is_standard"),
         "quote": pl.col("mid").is_null()
         | ~pl.col("quote_status").is_in(_SOUND_QUOTES).fill_null(value=False)
         | ~whole
         | (pl.col("bid") > pl.col("ask")).fill_null(value=False),
-        "quote_age": pl.col("quote_at") < oldest,
+        "quote_age": ~pl.col("quote_at").is_between(oldest, latest),
         "split": pl.col("split_in_period"),
         "min_otm": pl.col("otm_pct") < pl.col("otm_floor"),
         "delta_band": ~pl.col("delta").is_between(settings.min_delta, pl.col("max_delta")),
@@ -110,6 +115,18 @@ def _not_evaluated(decision: Decision) -> dict[str, pl.Expr]:
         .then(pl.lit("no lane"))
     )
     reasons: dict[str, tuple[pl.Expr, pl.Expr]] = {
+        "price_agrees": (
+            pl.col("price") - pl.col("underlying_price"),
+            pl.when(pl.col("price").is_null())
+            .then(pl.lit("no usable price of the underlying"))
+            .otherwise(
+                pl.lit(
+                    "day files hold one price of the underlying"
+                    if in_files
+                    else "the chain came without a price of the underlying"
+                )
+            ),
+        ),
         "standard_contract": (pl.col("is_standard"), pl.lit("what it delivers was not sent")),
         "quote_age": (
             pl.col("quote_at"), pl.lit(no_quotes if in_files else "the quote has no time")
@@ -129,7 +146,7 @@ def _not_evaluated(decision: Decision) -> dict[str, pl.Expr]:
         ),
         "volume": (
             pl.col("day_volume"),
-            pl.lit("not in the file" if in_files else "no trade reported this session"),
+            pl.lit("not in the file" if in_files else "the vendor sent no bar of it"),
         ),
         "min_yield": (pl.col("premium_yield") - pl.col("yield_floor"), unpriced),
         "max_yield": (pl.col("premium_yield"), unpriced),

@@ -88,3 +88,19 @@ def sessions_left(day: date, expiry: date, basis: str) -> int:
     the morning, the session itself still lies ahead.
     """
     return trading_calendar.sessions_from_to(day, expiry) + (basis == "day_file")
+
+
+def calendar_scale(sessions: int, years: float) -> float:
+    """What a session's deviation is multiplied with to be a volatility per calendar year.
+
+    Prices move in sessions, and option models count calendar time: over ``sessions`` that take
+    ``years`` the variance must be that of the sessions, whatever weekends lie between.
+
+    Args:
+        sessions: sessions from the decision to the expiry.
+        years: calendar time of it, ACT/365.
+
+    Returns:
+        The root of sessions a year; 0 where no time is left.
+    """
+    return (sessions / years) ** 0.5 if years > 0 else 0.0

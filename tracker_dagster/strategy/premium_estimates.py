@@ -14,7 +14,7 @@ from tracker_dagster.analytics.pricing.dividends import escrow
 from tracker_dagster.analytics.pricing.expiry import years_to_expiry
 from tracker_dagster.analytics.rates import Curve, rates_for
 from tracker_dagster.schemas.suitability import PREMIUM_METHODS
-from tracker_dagster.strategy.known import sessions_left
+from tracker_dagster.strategy.known import calendar_scale, sessions_left
 from tracker_dagster.strategy.settings import LaneSettings
 
 _METHOD = PREMIUM_METHODS[0]
@@ -77,10 +77,9 @@ def premium_estimates(
     )
     cash = cash_dividends(rows["ticker"], dividends).aligned((rows.height,))
     set_aside = escrow(cash, np.full(rows.height, years), np.full(rows.height, rate)).value
-    volatility = pl.col("daily_move") * (sessions / years) ** 0.5 if years > 0 else pl.lit(None)
     rows = rows.with_columns(
         _set_aside=pl.Series(set_aside, dtype=pl.Float64).fill_nan(None),
-        _volatility=volatility,
+        _volatility=pl.col("daily_move") * calendar_scale(sessions, years),
         _reason=pl.when(pl.col("daily_move").is_null())
         .then(pl.coalesce("stats_reason", pl.lit("no volatility")))
         .when(pl.col("last_session") < trading_calendar.previous_session(day))
@@ -213,11 +212,10 @@ def _at_the_close(estimates: pl.DataFrame, day: date) -> pl.DataFrame:
     (expiry,) = estimates["premium_estimate_expiry"].unique() if estimates.height else (day,)
     years = years_to_expiry(trading_calendar.session_on(day).close, expiry)
     sessions = trading_calendar.sessions_from_to(day, expiry)
-    scale = (sessions / years) ** 0.5 if years > 0 else 0.0
     return estimates.with_columns(
         last_close="underlying_close",
         premium_estimate_years=pl.lit(years),
-        premium_estimate_volatility=pl.col("daily_move") * scale,
+        premium_estimate_volatility=pl.col("daily_move") * calendar_scale(sessions, years),
     )
 
 

@@ -138,6 +138,8 @@ def underlying_prices(
 
 def _last_prices(decision: Decision, prices: pl.DataFrame, settings: PickSettings) -> pl.DataFrame:
     oldest = decision.decision_at - timedelta(minutes=settings.max_price_age_minutes)
+    latest = decision.decision_at + timedelta(seconds=settings.max_lead_seconds)
+    when = pl.col("price_at").dt.strftime("%m-%d %H:%M:%S")
     rows = known_at(prices, decision.decision_at, decision.day)
     return (
         rows.filter(pl.col("trade_date") == decision.day)
@@ -153,7 +155,9 @@ def _last_prices(decision: Decision, prices: pl.DataFrame, settings: PickSetting
             .when(pl.col("price_at").is_null())
             .then(pl.lit("stale_price: the price has no time"))
             .when(pl.col("price_at") < oldest)
-            .then(pl.format("stale_price: {}Z", pl.col("price_at").dt.strftime("%m-%d %H:%M"))),
+            .then(pl.format("stale_price: {}Z", pl.col("price_at").dt.strftime("%m-%d %H:%M")))
+            .when(pl.col("price_at") > latest)
+            .then(pl.format("late_price: {}Z, after the decision", when)),
         )
     )
 

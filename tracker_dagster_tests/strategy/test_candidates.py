@@ -165,6 +165,9 @@ def test_the_order_of_choice_begins_with_the_pick(candidates: pl.DataFrame) -> N
         ({"quote_status": pl.lit("NO_ASK"), "mid": pl.lit(None), "ask": pl.lit(None)}, "quote"),
         ({"bid": pl.lit(None)}, "quote"),
         ({"quote_at": pl.lit(DECISION_AT - timedelta(hours=3))}, "quote_age"),
+        ({"quote_at": pl.lit(DECISION_AT + timedelta(seconds=61))}, "quote_age"),
+        ({"underlying_price": pl.col("underlying_price") * 1.021}, "price_agrees"),
+        ({"underlying_price": pl.col("underlying_price") * 0.98}, "price_agrees"),
         ({"is_standard": pl.lit(value=False)}, "standard_contract"),
         ({"open_interest": pl.lit(9)}, "open_interest"),
         ({"day_volume": pl.lit(0.0)}, "volume"),
@@ -174,7 +177,8 @@ def test_the_order_of_choice_begins_with_the_pick(candidates: pl.DataFrame) -> N
         ({"mid": pl.lit(0.01), "bid": pl.lit(0.0099), "ask": pl.lit(0.0101)}, "min_yield"),
     ],
     ids=["crossed", "crossed but sent as good", "no bid", "no ask", "bid missing", "old quote",
-         "adjusted", "open interest", "volume", "wide", "far out", "absurd", "cheap"],
+         "quote of later", "chain of a higher price", "chain of a lower price", "adjusted",
+         "open interest", "volume", "wide", "far out", "absurd", "cheap"],
 )  # fmt: skip
 def test_a_spoiled_call_falls_at_its_gate(
     candidates: pl.DataFrame, spoiled: dict[str, pl.Expr], gate: str
@@ -186,6 +190,52 @@ def test_a_spoiled_call_falls_at_its_gate(
     contracts = change(worlds.chain(PRICES, VOLS), pl.col("symbol") == symbol, **spoiled)
     found = call(candidates_of(**world(contracts=contracts)), symbol)
     assert found["failed_gate"] == gate
+
+
+def test_a_quote_is_the_decisions_up_to_a_minute_after_it_and_a_price_up_to_two_percent_off() -> (
+    None
+):
+    near = worlds.chain(PRICES, VOLS).with_columns(
+        pl.col("underlying_price") * 1.019, quote_at=pl.lit(DECISION_AT + timedelta(seconds=60))
+    )
+    frame = candidates_of(**world(contracts=near))
+    told = {gate for text in frame["failed_gates"] for gate in json.loads(text)}
+    assert not told & {"quote_age", "price_agrees"}
+    assert frame["choice_rank"].is_not_null().any()
+
+
+def test_without_a_price_in_the_chain_nothing_can_be_compared_and_that_is_told() -> None:
+    bare = worlds.chain(PRICES, VOLS).with_columns(underlying_price=pl.lit(None, dtype=pl.Float64))
+    frame = candidates_of(**world(contracts=bare))
+    assert frame["choice_rank"].is_not_null().any()
+    assert {json.loads(text)["price_agrees"] for text in frame["gates_not_evaluated"]} == {
+        "the chain came without a price of the underlying"
+    }
+    files = candidates_of(**day_file_world())
+    assert {json.loads(text)["price_agrees"] for text in files["gates_not_evaluated"]} == {
+        "day files hold one price of the underlying"
+    }
+
+
+def test_a_price_of_after_the_decision_is_not_the_decisions_and_says_so() -> None:
+    def at(seconds: int) -> pl.DataFrame:
+        return change(
+            worlds.last_prices(PRICES), pl.col("ticker") == "CCC",
+            price_at=pl.lit(DECISION_AT + timedelta(seconds=seconds)),
+        )  # fmt: skip
+
+    assert DECISION_AT.hour == 19
+    late = row(picks_of(**world(prices=at(61))), "CCC")
+    assert (late["stage"], late["reason"]) == (
+        "price",
+        "late_price: 06-09 19:51:01Z, after the decision",
+    )
+    frame = candidates_of(**world(prices=at(61)))
+    assert set(frame.filter(pl.col("ticker") == "CCC")["failed_gate"]) == {"price"}
+    in_time = picks_of(**world(prices=at(30)))
+    assert row(in_time, "CCC")["stage"] != "price"
+    # Half a minute after the decision, not none before it.
+    assert row(in_time, "CCC")["price_age_minutes"] == pytest.approx(-0.5)
 
 
 def test_a_ticker_without_a_usable_price_has_its_calls_shown_and_none_chosen() -> None:
