@@ -138,7 +138,8 @@ def _given_reasons(frame: pl.DataFrame, forward: np.ndarray) -> np.ndarray:
     on_future = frame["underlying"].is_in(sorted(ON_FUTURES)).to_numpy()
     status[by_theory & ~known] = Status.NO_DIVIDENDS
     status[by_theory & on_future] = Status.NO_FORWARD
-    status[~frame["is_standard"].to_numpy()] = Status.ADJUSTED
+    # Where its number of shares was not sent, the symbol is that of a standard contract.
+    status[~frame["is_standard"].fill_null(True).to_numpy()] = Status.ADJUSTED
     return status
 
 

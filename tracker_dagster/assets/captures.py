@@ -235,13 +235,15 @@ def _chain_rows(run: DayRun, capture: RawCapture) -> tuple[pl.DataFrame, pl.Data
         mid=pl.when(status == "OK").then((bid + ask) / 2),
         last_price=_positive("last_trade_price"),
         last_at=pl.col("last_trade_at"),
-        # The vendor's day bar is the most recent one, which may be days old.
-        day_volume=pl.when(bar_day == run.day).then(pl.col("day_volume")),
+        # The vendor's day bar is the most recent one: of an earlier day, nothing traded today.
+        day_volume=pl.when(bar_day == run.day)
+        .then(pl.col("day_volume"))
+        .when(bar_day < run.day)
+        .then(0.0),
         implied_volatility=_positive("implied_volatility"),
         greeks_status=pl.when(greeks).then(pl.lit("OK")).otherwise(pl.lit("NOT_SENT")),
         underlying_at=pl.col("underlying_updated_at"),
-        is_standard=~pl.col("is_adjusted").fill_null(True)
-        & (pl.col("shares_per_contract").fill_null(100) == 100),
+        is_standard=~pl.col("is_adjusted").fill_null(True) & (pl.col("shares_per_contract") == 100),
         available_at=pl.lit(capture.received_at),
     )
     return rows, parsed.rejected

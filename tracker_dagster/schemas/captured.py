@@ -39,7 +39,10 @@ class OptionChain(OptionTerms):
     available_at = available_at()
     exercise_style = text("american, european or bermudan", nullable=True)
     shares_per_contract = number("shares delivered by one contract", "shares", above=0)
-    is_standard = flag("100 shares of the underlying and nothing else")
+    is_standard = flag(
+        "100 shares of the underlying and nothing else; null where their number was not sent",
+        nullable=True,
+    )
     bid = number("best bid; null where there is none (vendors write 0)", "USD per share", above=0)
     ask = number("best ask", "USD per share", above=0)
     bid_size = number("size at the bid", "contracts", at_least=0)
@@ -54,7 +57,7 @@ class OptionChain(OptionTerms):
     last_price = number("last trade", "USD per share", above=0)
     last_at = instant("time of the last trade")
     day_volume = number(
-        "traded this session; null when the bar is older",
+        "traded this session: 0 when the vendor's last bar is older, null when it sent none",
         "contracts",
         at_least=0,
     )
@@ -76,7 +79,7 @@ class OptionChain(OptionTerms):
     def delta_within_one(cls) -> pl.Expr:
         """A standard contract moves at most as much as its underlying."""
         inside = pl.col("delta").abs() <= 1.0001
-        return ~pl.col("is_standard") | pl.col("delta").is_null() | inside
+        return ~pl.col("is_standard").fill_null(False) | pl.col("delta").is_null() | inside
 
 
 class MarketLast(dy.Schema):

@@ -34,7 +34,9 @@ class OptionGreeks(OptionTerms):
     symbol = text("OPRA ticker with its O: prefix", key=True)
     available_at = available_at()
     style = choice(("american", "european"), "exercise style")
-    is_standard = flag("100 shares of the underlying and nothing else")
+    is_standard = flag(
+        "100 shares of the underlying and nothing else; null where not known", nullable=True
+    )
     shares_per_contract = number("shares delivered by one contract", "shares", above=0)
     spot = price("price of the underlying", nullable=True)
     spot_source = text("where spot came from; null where there is none", nullable=True)
