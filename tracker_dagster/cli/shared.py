@@ -93,12 +93,13 @@ ExistingDb = Annotated[
 ]
 Day = Annotated[
     date | None,
-    typer.Option("--day", parser=session_date, metavar="DATE", help="Session."),
+    typer.Option("--day", "--as-of", parser=session_date, metavar="DATE", help="Session."),
 ]
 AsOf = Annotated[
     date | None,
     typer.Option(
         "--as-of",
+        "--day",
         parser=session_date,
         metavar="DATE",
         help="A past session: made again from what was known on it, and stored.",

@@ -44,7 +44,10 @@ def positions(
         return [as_table(rows, columns, "Open positions (`tracker close POSITION_ID` ends one)")]
     shown = [*columns, "status", "ended_on", "close_price", "realised_pnl"]
     known = rows.drop_nulls("realised_pnl")
-    told = f"{known.height} ended with {known['realised_pnl'].sum():+,.2f} USD"
+    told = (
+        f"{known.height} ended with {known['realised_pnl'].sum():+,.2f} USD, dividends on their "
+        "shares left out (`tracker scorecard` counts them)"
+    )
     unknown = rows.filter((pl.col("status") != "OPEN") & pl.col("realised_pnl").is_null()).height
     if unknown:
         told += f"; the result of {unknown} is not known: what their shares had cost or brought"

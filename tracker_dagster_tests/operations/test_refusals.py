@@ -47,3 +47,12 @@ def test_a_lane_of_the_settings_that_there_is_not_is_wrong_usage(tmp_path, monke
     assert result.exit_code == 2
     assert "unknown lane 'FOO': one of SAFE" in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["daily", "risk", "picker", "promote", "summary"])
+@pytest.mark.parametrize("option", ["--day", "--as-of"])
+def test_the_session_is_named_by_either_option(command, option):
+    # 4 July 2025: both are understood, and tell what is wrong with it.
+    result = CliRunner().invoke(app, [command, option, "2025-07-04"])
+    assert result.exit_code == 2
+    assert "2025-07-04 is not a trading session" in " ".join(result.stderr.split())
