@@ -75,30 +75,7 @@ def _settle_early(run: DayRun) -> pl.DataFrame:
     sold = ever.filter(
         (pl.col("status") == "OPEN") & (pl.col("right") == "C") & (pl.col("quantity") < 0)
     )
-    since = trading_date(run.now if sold.is_empty() else min(sold["opened_at"]))
-    tickers = sold["ticker"].unique().to_list()
-    actions = run.warehouse.read(
-        CORPORATE_ACTIONS, as_of=run.now, first=since, last=run.day, where={"ticker": tickers}
-    )
-    dividends = actions.filter((pl.col("action") == "dividend") & (pl.col("ex_date") <= run.day))
-    paying = sold.filter(pl.col("ticker").is_in(dividends["ticker"].to_list()))
-    calls = paying["symbol"].to_list()
-    where = {"symbol": [*calls, *map(put_beside, calls)]}
-
-    def known(table: Table, **only: Any) -> pl.DataFrame:
-        if paying.is_empty():
-            return table.empty()
-        return run.warehouse.read(table, as_of=run.now, first=since, last=run.day, **only)
-
-    proposals = settle_early(
-        paying,
-        actions,
-        known(OPTION_CHAIN, where=where),
-        known(STOCK_DAY_AGGS, where={"ticker": tickers}),
-        known(OPTION_DAY_AGGS, where=where),
-        run.day,
-        _short_rate(run),
-    )
+    proposals = exercised_early(run, sold, run.now)
     taken = (pl.col("outcome") == "ASSIGNED") & (pl.col("account") == PAPER)
     for row in proposals.filter(taken).iter_rows(named=True):
         assign_position(
@@ -111,9 +88,43 @@ def _settle_early(run: DayRun) -> pl.DataFrame:
     return proposals.with_columns(recorded=taken)
 
 
-def _short_rate(run: DayRun) -> float | None:
+def exercised_early(run: DayRun, sold: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """Which calls that were sold their holders had reason to exercise, as `settle_early` says it.
+
+    Args:
+        run: day.
+        sold: open positions in sold calls.
+        moment: what was known by then counts.
+    """
+    since = trading_date(moment if sold.is_empty() else min(sold["opened_at"]))
+    tickers = sold["ticker"].unique().to_list()
+    actions = run.warehouse.read(
+        CORPORATE_ACTIONS, as_of=moment, first=since, last=run.day, where={"ticker": tickers}
+    )
+    dividends = actions.filter((pl.col("action") == "dividend") & (pl.col("ex_date") <= run.day))
+    paying = sold.filter(pl.col("ticker").is_in(dividends["ticker"].to_list()))
+    calls = paying["symbol"].to_list()
+    where = {"symbol": [*calls, *map(put_beside, calls)]}
+
+    def known(table: Table, **only: Any) -> pl.DataFrame:
+        if paying.is_empty():
+            return table.empty()
+        return run.warehouse.read(table, as_of=moment, first=since, last=run.day, **only)
+
+    return settle_early(
+        paying,
+        actions,
+        known(OPTION_CHAIN, where=where),
+        known(STOCK_DAY_AGGS, where={"ticker": tickers}),
+        known(OPTION_DAY_AGGS, where=where),
+        run.day,
+        _short_rate(run, moment),
+    )
+
+
+def _short_rate(run: DayRun, moment: datetime) -> float | None:
     """Interest a year of the shortest maturity there is; None without yields."""
-    curve = curve_on(run, run.now)
+    curve = curve_on(run, moment)
     return None if curve is None else float(curve.rates[0])
 
 

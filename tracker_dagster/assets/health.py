@@ -6,9 +6,11 @@ from typing import Any
 
 import polars as pl
 
+from tracker_dagster.assets.book import exercised_early
 from tracker_dagster.assets.chains import SNAPSHOT
 from tracker_dagster.assets.rates import dividends_on
 from tracker_dagster.assets.wiring import DayRun, Outcome, trading_day_asset
+from tracker_dagster.ledger.events import PAPER
 from tracker_dagster.ledger.folds import positions_on
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.book import CONTRACT_HEALTH, POSITIONS
@@ -44,6 +46,13 @@ def open_at(run: DayRun, slot: datetime) -> pl.DataFrame:
     held = positions_on(run.warehouse.read(LEDGER), run.day, book_moment(run, slot))
     held = held.filter(pl.col("status") == "OPEN")
     return POSITIONS.conform(held, trade_date=run.day, available_at=slot)
+
+
+def _calls_of_others(held: pl.DataFrame) -> pl.DataFrame:
+    """Sold calls outside the paper book, whose early assignments only a broker can tell."""
+    return held.filter(
+        (pl.col("account") != PAPER) & (pl.col("right") == "C") & (pl.col("quantity") < 0)
+    )
 
 
 def prices_until(run: DayRun, slot: datetime, tickers: Sequence[str]) -> pl.DataFrame:
@@ -89,10 +98,12 @@ def _seen(rows: pl.DataFrame, slot: datetime) -> pl.DataFrame:
         "openings",
         "market_last",
         "option_chain",
+        "option_day_aggs",
         "option_greeks",
         "stock_day_aggs",
         "corporate_actions",
         "structure_features",
+        "treasury_yields",
     ),
     code_version="3",
 )
@@ -135,6 +146,7 @@ def contract_health(run: DayRun) -> Outcome:
                            symbol=held["symbol"].unique().to_list()),
         dividends=dividends,
         dividend_sources=sources,
+        exercised=exercised_early(run, _calls_of_others(held), slot),
     )  # fmt: skip
     unit = {"trade_date": run.day, "slot": slot}
     result = run.warehouse.replace(CONTRACT_HEALTH, frame, unit, allow_empty=True)

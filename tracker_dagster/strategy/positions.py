@@ -20,6 +20,7 @@ from tracker_dagster.strategy.contract_measures import (
     splits_since_opening,
     triggers,
 )
+from tracker_dagster.strategy.early_assignment import ASSIGNED
 from tracker_dagster.strategy.known import daily_bars, known_at
 from tracker_dagster.strategy.rolls import chosen_roll, roll_candidates
 from tracker_dagster.strategy.settings import HealthSettings
@@ -46,6 +47,7 @@ def contract_health(
     greeks: pl.DataFrame | None = None,
     dividends: pl.DataFrame | None = None,
     dividend_sources: pl.DataFrame | None = None,
+    exercised: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Rows of contract_health, one an open position.
 
@@ -70,6 +72,7 @@ def contract_health(
             ``slot`` counts. Contracts without a row have the vendor's Greeks, or none.
         dividends: cash dividends ahead, as `dividends_ahead` gives them.
         dividend_sources: what is known of them, as `dividend_sources` gives it.
+        exercised: rows of `settle_early`: calls whose holders had reason to exercise them already.
     """
     settings = settings or HealthSettings()
     held = positions.filter(pl.col("status") == "OPEN").sort("position_id")
@@ -87,6 +90,7 @@ def contract_health(
     splits = _splits(corporate_actions, slot, day)
     ahead = _ahead(dividends)
     sources = {} if dividend_sources is None else dict(dividend_sources.iter_rows())
+    gone = {} if exercised is None else _exercised(exercised)
     candidates = roll_candidates(held, quotes, day, slot, settings)
     of_position = candidates.partition_by("position_id", maintain_order=True, as_dict=True)
     rows = []
@@ -103,6 +107,9 @@ def contract_health(
         )
         view = measures(position, seen, day)
         view["anomalies"] = anomalies(position, seen, view, day, slot, settings)
+        likely_gone = gone.get(position["position_id"])
+        if likely_gone:
+            view["anomalies"].append("likely_assigned_early")
         view.update(triggers(position, view, settings))
         rolls = of_position.get((position["position_id"],), candidates.clear())
         if splits_since_opening(position, seen, day):
@@ -112,6 +119,8 @@ def contract_health(
         recommendation, reasons = recommend(position, view, roll, settings)
         if view["mark_source"] == HALF_ASK:
             reasons.append("nobody bids for it any more: valued at half its ask")
+        if likely_gone:
+            reasons.append(likely_gone)
         gate = gates.get(ticker, {})
         rows.append(
             {
@@ -180,6 +189,15 @@ def _ahead(dividends: pl.DataFrame | None) -> dict[str, list[tuple[date, float]]
         for ticker, ex_date, amount in columns.iter_rows():
             found.setdefault(ticker, []).append((ex_date, amount))
     return found
+
+
+def _exercised(looked_at: pl.DataFrame) -> dict[str, str]:
+    """By position what is to be done about a call that was exercised as far as can be told."""
+    return {
+        row["position_id"]: f"likely assigned early on {row['session']}: "
+        f"{row['reason']}; `tracker assign` records it once the broker says so"
+        for row in looked_at.filter(pl.col("outcome") == ASSIGNED).iter_rows(named=True)
+    }
 
 
 def _depth(position: Mapping[str, Any], view: Mapping[str, Any]) -> float:

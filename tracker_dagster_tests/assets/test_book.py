@@ -395,9 +395,9 @@ def test_a_deep_call_is_exercised_for_the_dividend_in_the_paper_book_only(settle
         connection.execute(
             "INSERT INTO option_chain BY NAME SELECT * REPLACE "
             "(? AS trade_date, ? AS symbol, 1.0 AS strike, 'P' AS \"right\", 0.02 AS mid, "
-            "? AS underlying_price, ? AS slot) FROM option_chain "
+            "? AS underlying_price, ? AS slot, ? AS available_at) FROM option_chain "
             "WHERE underlying = 'SOFI' AND \"right\" = 'C' LIMIT 1",
-            [before, symbol.replace("C0", "P0"), close, decision_time(before)],
+            [before, symbol.replace("C0", "P0"), close, *[decision_time(before)] * 2],
         )
     if account != "paper":
         lots = (Lot(ticker="SOFI", shares=100, basis=5.0),)
@@ -415,7 +415,14 @@ def test_a_deep_call_is_exercised_for_the_dividend_in_the_paper_book_only(settle
     else:
         assert row["status"] == "OPEN"
         assert not found.passed
-        assert "dividend 0.30 is more than the 0.02 given up by exercising" in str(found.metadata)
+        why = "dividend 0.30 is more than the 0.02 given up by exercising"
+        assert why in str(found.metadata)
+        # Who looks at the monitor alone is told, too.
+        assert settled.run(["contract_health"], TODAY).success
+        health = settled.rows("contract_health", TODAY)
+        judged = health.row(by_predicate=pl.col("position_id") == position, named=True)
+        assert "likely_assigned_early" in judged["anomalies"]
+        assert why in judged["reasons"]
     # Doing the day again records nothing more.
     events = settled.rows("ledger").height
     assert settled.run(["positions"], TODAY).success

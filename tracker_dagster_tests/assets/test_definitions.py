@@ -32,8 +32,8 @@ REST_FIELDS = {
 #: Every asset with what it reads. Change it with the graph, and look at the change.
 GRAPH = """
 bars_1m: massive_flat_files massive_rest_api universe
-contract_health: corporate_actions market_last openings option_chain option_greeks positions
-    stock_day_aggs structure_features
+contract_health: corporate_actions market_last openings option_chain option_day_aggs
+    option_greeks positions stock_day_aggs structure_features treasury_yields
 corporate_actions: massive_rest_api universe
 earnings_calendar: massive_rest_api universe
 friday_scorecard: model_scores outcomes premium_estimate_scores weekly_picks
@@ -56,7 +56,7 @@ model_outcomes: bars_1m corporate_actions option_bars_1m pick_candidates stock_d
 model_scores: model_outcomes
 monday_report: contract_health friday_scorecard market_last openings positions promotions
     structure_features suitability universe weekly_picks
-openings: ledger promotions weekly_picks
+openings: ledger option_chain promotions weekly_picks
 option_bars_1m: ledger market_last massive_rest_api openings option_chain option_day_aggs
     pick_candidates positions promotions stock_day_aggs weekly_picks
 option_chain: massive_rest_api universe

@@ -15,6 +15,7 @@ from tracker_dagster.schemas.book import CONTRACT_HEALTH, RECOMMENDATIONS
 from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.decisions import STRUCTURE_FEATURES
 from tracker_dagster.schemas.volatility import OPTION_GREEKS
+from tracker_dagster.strategy.early_assignment import EARLY_SCHEMA
 from tracker_dagster.strategy.positions import contract_health
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
@@ -65,6 +66,7 @@ def check(
         greeks=changes.get("greeks"),
         dividends=changes.get("dividends"),
         dividend_sources=changes.get("sources"),
+        exercised=changes.get("exercised"),
     )
     assert CONTRACT_HEALTH.schema.filter(frame)[1].counts() == {}
     return frame.row(0, named=True)
@@ -434,6 +436,25 @@ def test_early_assignment_before_an_ex_date(
         )
         assert row["ex_date"] == ex_date
         assert any("exercised early" in why for why in json.loads(row["reasons"]))
+
+
+@pytest.mark.parametrize("outcome", ["ASSIGNED", "KEPT", None])
+def test_a_call_that_was_exercised_as_far_as_can_be_told_is_a_note(outcome: str | None) -> None:
+    looked_at = pl.DataFrame(
+        [{"position_id": "p0", "session": date(2025, 6, 6), "outcome": outcome,
+          "reason": "dividend 0.30 is more than the 0.02 given up by exercising"}],
+        schema=EARLY_SCHEMA,
+    )  # fmt: skip
+    row = check(exercised=looked_at)
+    if outcome != "ASSIGNED":
+        assert (row["anomalies"], row["recommendation"]) == ("[]", "HOLD_TO_ASSIGN")
+        return
+    assert json.loads(row["anomalies"]) == ["likely_assigned_early"]
+    assert row["recommendation"] == "HOLD_DATA_ISSUE"
+    assert json.loads(row["reasons"])[-1] == (
+        "likely assigned early on 2025-06-06: dividend 0.30 is more than the 0.02 "
+        "given up by exercising; `tracker assign` records it once the broker says so"
+    )
 
 
 def test_unknown_dividends_are_not_none() -> None:
