@@ -242,7 +242,8 @@ def test_the_scorecard_keeps_books_apart_and_scores_estimates() -> None:
     outcomes = test_scorecard.outcomes(
         [
             {"position_result": 159.35, "buy_hold_pnl": 100.0, "prediction_error": 10.0,
-             "max_favourable": 0.05, "max_adverse": -0.04, "rank": 1},
+             "max_favourable": 0.05, "max_adverse": -0.04, "rank": 1,
+             "predicted_result": -5.28434},
             {"position_result": -440.65, "buy_hold_pnl": -500.0},
             {"position_result": 20.0, "buy_hold_pnl": 50.0, "account": "ira"},
         ]
@@ -269,6 +270,7 @@ def test_the_scorecard_keeps_books_apart_and_scores_estimates() -> None:
     assert paper["prediction error, mean USD"]["week before"] == "+10.00 (n = 1)"
     first = table(part(text, "## Positions that ended"))[1]
     assert (first["path"], first["rank"]) == ("-4.0 to +5.0 %", "1")
+    assert first["predicted_result"] == "-5.28"
     (week, _) = table(part(text, "## Estimated premiums"))
     assert week == {
         "week": "week to date", "estimates": "3", "traded": "2", "mean error": "-2.00",

@@ -294,3 +294,12 @@ def test_the_stored_row_has_no_generation_time() -> None:
     assert rows[0].equals(rows[1])
     assert SUMMARY.schema.filter(rows[0])[1].counts() == {}
     assert rows[0]["picks_count"].item() == 1
+
+
+def test_a_seed_that_the_promotions_were_not_decided_with_is_named_beside_theirs() -> None:
+    decided = promote(some_picks({"A": 5_000.0}), NO_POSITIONS, 9_300.0, "ALL", 3)
+    assert "\n- Seed: 9,300.00 USD\n" in render(promotions=decided)
+    other = render(promotions=decided, seed=20_000.0)
+    assert "\n- Seed asked: 20,000.00 USD; decided with 9,300.00 USD\n" in other
+    # Nothing decided, nothing to tell apart.
+    assert "\n- Seed: 20,000.00 USD\n" in render(seed=20_000.0)
