@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from tracker_dagster.ledger.events import Event, PositionOpened
+from tracker_dagster.ledger.events import PAPER, Event, PositionOpened
 from tracker_dagster.schemas.decisions import PROMOTIONS
 from tracker_dagster.schemas.system import LEDGER
 from tracker_dagster.warehouse import Warehouse
@@ -37,11 +37,14 @@ def openings_of(warehouse: Warehouse, day: date) -> dict[str, PositionOpened]:
 
 
 def acted_on_request(warehouse: Warehouse, day: date, decision_at: datetime) -> Request | None:
-    """What the promotions of a decision were asked for, once one of them was opened; else None."""
+    """What the promotions of a decision were asked for, once one was opened in the paper book.
+
+    None before that. What other accounts open rests on no request: they take any contract.
+    """
     opened = {
         event.symbol
         for event in openings_of(warehouse, day).values()
-        if event.decision_at == decision_at
+        if event.decision_at == decision_at and event.account == PAPER
     }
     promoted = warehouse.read(
         PROMOTIONS,

@@ -13,7 +13,9 @@ from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_as
 from tracker_dagster.ledger.events import PAPER, PositionOpened
 from tracker_dagster.ledger.position_commands import open_position
 from tracker_dagster.schemas.book import OPENINGS
+from tracker_dagster.schemas.captured import OPTION_CHAIN
 from tracker_dagster.schemas.decisions import PROMOTIONS, WEEKLY_PICKS
+from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import EASTERN, current_session, session_on
 
 #: Run tag with which the daily job asks for promoted picks to be opened in the paper book.
@@ -25,7 +27,7 @@ DAILY = "daily"
 FILL_DELAY = timedelta(microseconds=1)
 
 
-def _promoted(run: DayRun) -> pl.DataFrame:
+def promoted_picks(run: DayRun) -> pl.DataFrame:
     """The promoted picks of the day's preferred decision, with their quotes."""
     chosen = run.warehouse.read(PROMOTIONS, first=run.day, last=run.day)
     for basis in (SNAPSHOT, DAY_FILE):
@@ -38,17 +40,41 @@ def _promoted(run: DayRun) -> pl.DataFrame:
     return (
         chosen.filter(pl.col("decision") == "promote")
         .select(*keys, "rank")
-        .join(quotes.select(*keys, "bid", "price"), on=keys, how="left")
+        .join(quotes.select(*keys, "bid", "price", "fees_100"), on=keys, how="left")
         .sort("rank")
     )
 
 
-def _obstacle(run: DayRun, pick: dict[str, Any], acted_on: set[datetime]) -> str | None:
+def _captured_at(run: DayRun, promoted: pl.DataFrame) -> dict[tuple[datetime, str], datetime]:
+    """When the chain that holds a promoted contract's quote was complete."""
+    of_slots = promoted.filter(pl.col("basis") == SNAPSHOT)
+    if of_slots.is_empty():
+        return {}
+    rows = run.warehouse.read(
+        OPTION_CHAIN,
+        first=run.day,
+        last=run.day,
+        where={
+            "slot": of_slots["decision_at"].unique().to_list(),
+            "symbol": of_slots["symbol"].to_list(),
+        },
+        columns=["slot", "symbol", "available_at"],
+    )
+    return {(slot, symbol): at for slot, symbol, at in rows.iter_rows()}
+
+
+def _obstacle(
+    run: DayRun, pick: dict[str, Any], acted_on: set[datetime], captured_at: datetime | None
+) -> str | None:
     """Why the pick cannot be opened whoever asks, or None."""
     if pick["basis"] != SNAPSHOT:
         return "decided on day files, which hold no quotes to fill at"
-    if pick["decision_at"] >= session_on(run.day).close:
+    close = session_on(run.day).close
+    if pick["decision_at"] >= close:
         return "decided on the closing quotes, and nothing fills after the close"
+    if captured_at is not None and captured_at >= close:
+        local = captured_at.astimezone(EASTERN)
+        return f"its chain was complete at {local:%H:%M:%S} ET, and nothing fills after the close"
     if pick["bid"] is None:
         return "no bid was captured"
     if pick["price"] is None:
@@ -58,13 +84,17 @@ def _obstacle(run: DayRun, pick: dict[str, Any], acted_on: set[datetime]) -> str
     return None
 
 
-def _open(run: DayRun, pick: dict[str, Any]) -> None:
+def open_promoted(run: DayRun, pick: dict[str, Any]) -> None:
+    """Open a promoted pick in the paper book, right after its decision and at its bid."""
+    # The fees that its expected value is less; older picks have none noted.
+    fees = pick["fees_100"]
     open_position(
         run.warehouse,
         symbol=pick["symbol"],
         quantity=-1,
         price=pick["bid"],
         stock_basis=pick["price"],
+        fees=PickSettings().fee_per_contract if fees is None else fees,
         day=run.day,
         decision_at=pick["decision_at"],
         effective_at=pick["decision_at"] + FILL_DELAY,
@@ -96,7 +126,7 @@ def _of_ledger(position_id: str, event: PositionOpened) -> dict[str, Any]:
 @trading_day_asset(
     OPENINGS,
     group="book",
-    deps=("promotions", "weekly_picks", "ledger"),
+    deps=("promotions", "weekly_picks", "option_chain", "ledger"),
     kinds=("ledger",),
     checks={
         "acted_on_agrees": "What the daily job opened for the day is still what was promoted.",
@@ -109,18 +139,19 @@ def openings(run: DayRun) -> Outcome:
     on captured quotes of the current session are opened in the paper book, right after their
     decision and at its bid. A past day only tells what the ledger has of it.
     """
-    promoted = _promoted(run)
+    promoted = promoted_picks(run)
     before = openings_of(run.warehouse, run.day)
     in_book = {(e.decision_at, e.symbol) for e in before.values() if e.account == PAPER}
     acted_on = {e.decision_at for e in before.values() if e.actor == DAILY}
     may_open = run.day == current_session(run.now) and run.tags.get(OPEN_TAG) == PAPER
+    captured = _captured_at(run, promoted)
     refused = []
     for pick in promoted.iter_rows(named=True):
         if (pick["decision_at"], pick["symbol"]) in in_book:
             continue
-        reason = _obstacle(run, pick, acted_on)
+        reason = _obstacle(run, pick, acted_on, captured.get((pick["decision_at"], pick["symbol"])))
         if reason is None and may_open:
-            _open(run, pick)
+            open_promoted(run, pick)
             continue
         refused.append(
             {
