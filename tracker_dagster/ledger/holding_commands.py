@@ -75,7 +75,7 @@ def read_holdings(text: str) -> tuple[Lot, ...]:
     try:
         return _lots(rows)
     except csv.Error as error:
-        raise LedgerError(f"line {rows.line_num + 1}: {error}") from None
+        raise LedgerError(f"line {rows.line_num}: {error}") from None
 
 
 def _lots(rows: _Lines) -> tuple[Lot, ...]:

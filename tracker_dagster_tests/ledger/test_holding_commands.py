@@ -42,9 +42,53 @@ class TestFile:
         )
         assert read_holdings("shares,ticker\n1,SPY\n") == (Lot(ticker="SPY", shares=1),)
 
+    def test_numbers_are_read_as_brokers_write_them(self):
+        text = 'ticker,shares,basis\nAAPL,"1,000",$150.00\nAAPL,2.5,"$1,250.5"\nAAPL,.5,\n'
+        assert read_holdings(text) == (
+            Lot(ticker="AAPL", shares=1000, basis=150),
+            Lot(ticker="AAPL", shares=2.5, basis=1250.5),
+            Lot(ticker="AAPL", shares=0.5),
+        )
+        # Files of any system.
+        for end in ("\r", "\r\n"):
+            assert read_holdings(f"ticker,shares{end}AAPL,1{end}") == (
+                Lot(ticker="AAPL", shares=1),
+            )
+
+    def test_no_lot_is_acquired_after_the_list(self, store):
+        lots = read_holdings("ticker,shares,acquired_on\nAAPL,1,2026-11-18\n")
+        assert import_holdings(store, "ira", lots, NOW, "me").is_new
+        with pytest.raises(LedgerError, match="AAPL acquired on 2026-11-18: that is after"):
+            import_holdings(
+                store, "ira", lots, NOW, "me", effective_at=end_of_date(date(2026, 11, 17))
+            )
+        lots = read_holdings("ticker,shares,acquired_on\nAAPL,1,2027-01-04\n")
+        with pytest.raises(LedgerError, match="AAPL acquired on 2027-01-04: that is after"):
+            import_holdings(store, "ira", lots, NOW, "me")
+
+    def test_an_account_has_a_name_and_a_price_is_one(self, store):
+        lots = (Lot(ticker="AAPL", shares=1),)
+        with pytest.raises(LedgerError, match="'' is no account"):
+            import_holdings(store, "", lots, NOW, "me")
+        for trade in (buy_shares, sell_shares):
+            with pytest.raises(LedgerError, match="' ' is no account"):
+                trade(store, " ", "AAPL", 1, 2, NOW, "me")
+        with pytest.raises(LedgerError, match="inf is no price"):
+            buy_shares(store, "ira", "AAPL", 1, float("inf"), NOW, "me")
+        assert store.read(LEDGER).is_empty()
+
     @pytest.mark.parametrize(
         ("text", "why"),
         [
+            ("ticker,shares\nAAPL,1_00\n", "line 2: '1_00' is no shares"),
+            ("ticker,shares\nAAPL,1e3\n", "line 2: '1e3' is no shares"),
+            ('ticker,shares\nAAPL,"1,00"\n', "line 2: '1,00' is no shares"),
+            ("ticker,shares\nAAPL,$\n", "line 2: '$' is no shares"),
+            ("ticker,shares,acquired_on\nAAPL,1,1718236800\n",
+             "line 2: '1718236800' is no acquired_on: a date like 2025-06-13"),
+            ("ticker,shares,acquired_on\nAAPL,1,2025-06-13T00:00:00\n", "is no acquired_on"),
+            ("ticker,shares,acquired_on\nAAPL,1,2025-02-30\n", "is no acquired_on"),
+            (f"ticker,shares\nAAPL,1\n{'A' * 131_073},1\n", "line 3: field larger than"),
             ("ticker,shares,colour\nAAPL,1,red\n",
              "unknown column 'colour': holdings have ticker, shares, basis, acquired_on"),
             ("symbol,qty\nAAPL,1\n", "unknown columns 'symbol', 'qty'"),

@@ -75,6 +75,26 @@ def test_the_same_contract_and_decision_with_other_facts_is_refused(store, chang
     assert store.read(LEDGER).equals(before)
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"stock_basis": 0.0}, "0.0 is no stock_basis: input should be greater than 0"),
+        ({"account": ""}, "'' is no account"),
+        ({"price": -1.0}, "-1.0 is no price"),
+        ({"price": float("nan")}, "nan is no price"),
+        ({"quantity": 0}, "a position of zero contracts is none"),
+        (
+            {"symbol": "O:AAPL261117C00150000"},
+            "expired on 2026-11-17: none is traded",
+        ),
+    ],
+)
+def test_what_is_no_position_is_refused_in_a_sentence(store, changed, words):
+    with pytest.raises(LedgerError, match=words):
+        opening(store, **changed)
+    assert store.read(LEDGER).is_empty()
+
+
 def test_a_position_does_not_exist_yet_at_the_decision_that_opened_it(store):
     opening(store)
     assert positions(store, NOW) == []
