@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -101,89 +102,125 @@ def adjust_for_splits(bars: pl.DataFrame, splits: pl.DataFrame, as_of: date) -> 
 
 
 def return_statistics(
-    closes: pl.DataFrame, *, minimum: int = MINIMUM_CLOSES, lookback: int = SESSIONS_PER_YEAR
+    closes: pl.DataFrame,
+    *,
+    minimum: int = MINIMUM_CLOSES,
+    lookback: int = SESSIONS_PER_YEAR,
+    sessions: Sequence[date] | None = None,
 ) -> pl.DataFrame:
     """One row a ticker of daily statistics.
 
-    All tickers are worked out at once, as rows of one matrix. Over sessions without a close, as
-    in a halt, a return counts as one.
+    All tickers are worked out at once, as rows of one matrix with a column a session. A return
+    counts only between neighbouring sessions: over one without a close, as in a halt or where a
+    file is missing, it is left out, since it is no daily one, and ``stats_reason`` tells how many.
 
     Args:
         closes: ``ticker``, ``trade_date``, ``close``, already split-adjusted, in any order.
-        minimum: with fewer closes every statistic is null and ``stats_reason`` says so.
+        minimum: with fewer closes, or fewer than ``minimum`` - 1 daily returns, every statistic
+            is null and ``stats_reason`` says so.
         lookback: only the latest that many closes count.
+        sessions: every session there was, ascending, from the first to the last of ``closes``;
+            None: those on which any ticker has a close.
 
     Returns:
         ``ticker`` and `STATISTICS`. ``annual_volatility`` is the sample deviation of daily log
         returns by the root of 252; ``sharpe`` their mean over that, both of a year, no cash rate
         taken off, null where they do not vary; ``max_drawdown`` the largest fall from a running
-        peak, as a fraction of it; ``daily_move`` is the deviation of the last 21 log returns;
-        ``downside_5d`` the 10th percentile of overlapping five-session log returns; ``regime``
-        the least-squares slope of the last 20 closes over their mean, per session;
-        ``tail_width`` the distance between the 1st and the 10th percentile of daily returns.
+        peak of closes, as a fraction of it; ``daily_move`` is the deviation of the last 21 log
+        returns; ``downside_5d`` the 10th percentile of overlapping five-session log returns;
+        ``regime`` the least-squares slope of the closes of the last 20 sessions over their mean,
+        per session; ``tail_width`` the distance between the 1st and the 10th percentile of daily
+        returns.
     """
-    ordered = closes.sort("ticker", "trade_date")
+    calendar = closes["trade_date"].unique().sort() if sessions is None else sessions
+    places = pl.DataFrame({"trade_date": calendar}, schema={"trade_date": pl.Date})
+    ordered = closes.join(places.with_row_index("_session"), on="trade_date").sort(
+        "ticker", "trade_date"
+    )
     latest = ordered.group_by("ticker", maintain_order=True).tail(lookback)
     rows = latest.group_by("ticker", maintain_order=True).agg(
         closes_count=pl.len().cast(pl.Int64),
         last_close=pl.col("close").last(),
         last_session=pl.col("trade_date").last(),
+        _returns=(pl.col("_session").cast(pl.Int64).diff() == 1).sum().cast(pl.Int64),
     )
-    counts = rows["closes_count"].to_numpy()
-    enough = counts >= minimum
-    prices = _right_aligned(latest["close"].to_numpy(), counts)[enough]
-    known = {name: np.full(len(counts), np.nan) for name in _FROM_PRICES}
+    enough = pl.Series((rows["closes_count"] >= minimum) & (rows["_returns"] >= minimum - 1))
+    prices = _by_session(
+        latest["close"].to_numpy(), latest["_session"].to_numpy(), rows["closes_count"].to_numpy()
+    )[enough.to_numpy()]
+    known = {name: np.full(rows.height, np.nan) for name in _FROM_PRICES}
     if enough.any():
         for name, values in _statistics(prices).items():
-            known[name][enough] = values
+            known[name][enough.to_numpy()] = values
+    left_out = pl.col("closes_count") - 1 - pl.col("_returns")
     return rows.with_columns(
-        *(pl.Series(name, values, nan_to_null=True) for name, values in known.items()),
-        stats_reason=pl.when(pl.col("closes_count") < minimum).then(
-            pl.format(f"{{}} closes, {minimum} needed", "closes_count")
-        ),
+        *(pl.Series(name, values, nan_to_null=True) for name, values in known.items())
     ).select(
         "ticker",
         *(name for name in STATISTICS if name != "stats_reason"),
-        stats_reason=pl.when(pl.col("sharpe").is_null() & pl.col("stats_reason").is_null())
+        stats_reason=pl.when(pl.col("closes_count") < minimum)
+        .then(pl.format(f"{{}} closes, {minimum} needed", "closes_count"))
+        .when(pl.col("_returns") < minimum - 1)
+        .then(
+            pl.format(
+                f"{{}} returns between neighbouring sessions, {minimum - 1} needed; returns over "
+                "missing sessions left out: {}",
+                "_returns",
+                left_out,
+            )
+        )
+        .when(pl.col("sharpe").is_null())
         .then(pl.lit("closes do not vary"))
-        .otherwise("stats_reason"),
+        .when(left_out > 0)
+        .then(pl.format("returns over missing sessions left out: {}", left_out)),
     )
 
 
-def _right_aligned(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Runs of values, one after the other, as rows that end in the last column; NaN before."""
-    width = int(counts.max(initial=0))
+def _by_session(values: np.ndarray, sessions: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Runs of values as rows with a column a session, each ending in the last column; else NaN.
+
+    Args:
+        values: the runs, one after the other.
+        sessions: the number of each value's session, ascending within a run.
+        counts: values of each run, at least one.
+    """
+    numbers = sessions.astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
+    before_last = numbers[np.cumsum(counts) - 1][rows] - numbers
+    width = int(before_last.max(initial=-1)) + 1
     matrix = np.full((len(counts), width), np.nan)
-    matrix[rows, place + np.repeat(width - counts, counts)] = values
+    matrix[rows, width - 1 - before_last] = values
     return matrix
 
 
 def _statistics(prices: np.ndarray) -> dict[str, np.ndarray]:
-    """`_FROM_PRICES` of each row of closes (n, sessions); NaN before a row's first."""
+    """`_FROM_PRICES` of each row of closes (n, sessions); NaN where a session has none."""
     logs = np.log(prices)
     returns = np.diff(logs, axis=1)
     recent = prices[:, -_REGIME_CLOSES:]
     deviation = _deviations(returns)
     mean = _means(returns)
     low, tenth = _quantiles(returns, (0.01, 0.10))
-    # A row's own first close stands before it: no fall, no new peak.
-    first = prices[np.arange(len(prices)), np.argmax(np.isfinite(prices), axis=1)]
-    whole = np.where(np.isfinite(prices), prices, first[:, None])
-    peaks = np.maximum.accumulate(whole, axis=1)
+    # A session without a close is no fall and no new peak.
+    falls = 1.0 - prices / np.fmax.accumulate(prices, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         sharpe = np.where(deviation == 0.0, np.nan, mean / deviation * np.sqrt(SESSIONS_PER_YEAR))
     return {
         "annual_volatility": deviation * np.sqrt(SESSIONS_PER_YEAR),
         "sharpe": sharpe,
-        "max_drawdown": np.max(1.0 - whole / peaks, axis=1, initial=0.0),
-        "daily_move": _deviations(returns[:, -_MOVE_RETURNS:]),
+        "max_drawdown": np.max(falls, axis=1, initial=0.0, where=np.isfinite(falls)),
+        "daily_move": _deviations(_last_known(returns, _MOVE_RETURNS)),
         "downside_5d": _quantiles(logs[:, 5:] - logs[:, :-5], (0.10,))[0],
         "regime": _slopes(recent) / _means(recent),
         "tail_width": np.abs(low - tenth),
         "return_entropy": normalised_entropy(returns),
     }
+
+
+def _last_known(rows: np.ndarray, count: int) -> np.ndarray:
+    """The last numbers of each row that are none of NaN, at most so many, in their order."""
+    order = np.argsort(np.isfinite(rows), axis=1, kind="stable")[:, -count:]
+    return np.take_along_axis(rows, order, axis=1)
 
 
 def _means(rows: np.ndarray) -> np.ndarray:
@@ -215,7 +252,9 @@ def _slopes(rows: np.ndarray) -> np.ndarray:
     there = np.isfinite(rows)
     place = np.where(there, np.arange(rows.shape[1], dtype=float), np.nan)
     from_mean = place - _means(place)[:, None]
-    return np.nansum(from_mean * rows, axis=1) / np.nansum(from_mean**2, axis=1)
+    with np.errstate(invalid="ignore"):
+        # A single number has none.
+        return np.nansum(from_mean * rows, axis=1) / np.nansum(from_mean**2, axis=1)
 
 
 def normalised_entropy(rows: np.ndarray, bins: int = _ENTROPY_BINS) -> np.ndarray:

@@ -190,7 +190,7 @@ class WeeklyPicks(_Decision):
     suitability = number("covered-call suitability", "score", at_least=0, at_most=1)
     downside_5d = number("10th percentile of five-session log returns", "log return")
     regime = number("slope of the last 20 closes over their mean", "per session")
-    stats_reason = text("why the statistics are null", nullable=True)
+    stats_reason = text("why statistics are null, or what they leave out", nullable=True)
     earnings_in_period = flag("earnings before the expiry; null when unknown", nullable=True)
     earnings_note = text("the date found, or why the flag is null", nullable=True)
     ex_dividend_in_period = flag("ex-date before the expiry; null when unknown", nullable=True)

@@ -41,12 +41,12 @@ class Suitability(dy.Schema):
     max_drawdown = number("largest fall from a peak", "fraction", at_least=0, at_most=1)
     daily_move = number("deviation of the last 21 daily log returns", "log return", at_least=0)
     downside_5d = number("10th percentile of five-session log returns", "log return")
-    regime = number("slope of the last 20 closes over their mean", "per session")
+    regime = number("slope of the closes of the last 20 sessions over their mean", "per session")
     tail_width = number("spread between the 1st and 10th percentile of returns", "log return",
                         at_least=0)  # fmt: skip
     return_entropy = number("entropy of the histogram of returns over its largest value",
                             "fraction", at_least=0, at_most=1.000001)  # fmt: skip
-    stats_reason = text("why statistics are null", nullable=True)
+    stats_reason = text("why statistics are null, or what they leave out", nullable=True)
     expected_move_5d = number("one standard deviation over five sessions", "USD per share",
                               at_least=0)  # fmt: skip
     beta = number("slope of daily log returns on SPY's of the same sessions", "ratio")

@@ -32,7 +32,7 @@ BETA_MARKET = "SPY"
 SPLIT_SIZED = log(4 / 3)
 #: What of a bar counts.
 _BAR = ("ticker", "trade_date", "source", "available_at", "close")
-#: Statistics that a split does not change.
+#: Statistics that stay where returns are in doubt.
 _NOT_RETURNS = ("closes_count", "last_close", "last_session", "stats_reason")
 
 
@@ -59,6 +59,8 @@ def suitability_rows(
     * one look-back of 252 closes, where commands differed between 60 and 365 calendar days;
     * closes are in the shares of ``day``, so a split is no crash; where splits were not asked
       for, a move of a split's size leaves no statistics, since nobody can tell which it was;
+    * statistics of old closes are null: where the session before has none, nothing says what the
+      ticker is like now; returns over a missing session are left out, being no daily ones;
     * the entropy is that of shares of the sample over its largest value, 0 to 1: a density was
       summed before, which gave -35 to -514;
     * the largest drawdown is worked out and stored, so the first lane rule can be met;
@@ -90,17 +92,24 @@ def suitability_rows(
     market = closes.filter(pl.col("ticker") == BETA_MARKET)
     closes = closes.filter(pl.col("ticker").is_in(members["ticker"].implode()))
     lookback = settings.lookback_closes
-    statistics = return_statistics(closes, minimum=settings.minimum_closes, lookback=lookback)
-    measured = betas(closes, market, lookback=lookback)
+    statistics = return_statistics(
+        closes,
+        minimum=settings.minimum_closes,
+        lookback=lookback,
+        sessions=_sessions_of(closes),
+    )
+    doubts = [_stale(statistics, trading_calendar.previous_session(day))]
     known = [] if corporate_actions is None else splits_known
     if known is not None:
-        doubtful = _split_sized_moves(closes.filter(~pl.col("ticker").is_in(list(known))), lookback)
-        statistics = _without_returns(statistics, doubtful)
-        measured = measured.join(doubtful, on="ticker", how="left").with_columns(
-            beta=pl.when(pl.col("doubt").is_null()).then("beta")
-        )
-    else:
-        measured = measured.with_columns(doubt=pl.lit(None, dtype=pl.String))
+        unasked = closes.filter(~pl.col("ticker").is_in(list(known)))
+        doubts.append(_split_sized_moves(unasked, lookback))
+    doubtful = pl.concat(doubts).unique("ticker", keep="first", maintain_order=True)
+    statistics = _without_returns(statistics, doubtful)
+    measured = (
+        betas(closes, market, lookback=lookback)
+        .join(doubtful, on="ticker", how="left")
+        .with_columns(beta=pl.when(pl.col("doubt").is_null()).then("beta"))
+    )
     common = pl.col("common_returns").fill_null(0)
     rows = (
         members.select("ticker", "category", "enabled")
@@ -134,6 +143,22 @@ def suitability_rows(
     return SUITABILITY.conform(rows, trade_date=day, available_at=known_by)
 
 
+def _sessions_of(closes: pl.DataFrame) -> list[date]:
+    """Every session of the calendar from the first close to the last."""
+    days = closes["trade_date"]
+    first, last = days.min(), days.max()
+    if not isinstance(first, date) or not isinstance(last, date):
+        return []
+    return trading_calendar.sessions_between(first, last)
+
+
+def _stale(statistics: pl.DataFrame, latest: date) -> pl.DataFrame:
+    """``ticker`` and ``doubt`` of those whose last close is older than it should be, in words."""
+    return statistics.filter(pl.col("last_session") < latest).select(
+        "ticker", doubt=pl.format("the latest close known is of {}", "last_session")
+    )
+
+
 def _split_sized_moves(closes: pl.DataFrame, lookback: int) -> pl.DataFrame:
     """``ticker`` and ``doubt``: the latest move of each that may be a split, in words."""
     return (
@@ -155,14 +180,16 @@ def _split_sized_moves(closes: pl.DataFrame, lookback: int) -> pl.DataFrame:
 
 
 def _without_returns(statistics: pl.DataFrame, doubtful: pl.DataFrame) -> pl.DataFrame:
-    """``statistics`` without what a split would have spoilt, and why."""
+    """``statistics`` without those that are in doubt, and why."""
     sure = pl.col("doubt").is_null()
+    is_given = pl.col("annual_volatility").is_not_null()
     return (
         statistics.join(doubtful, on="ticker", how="left")
         .with_columns(
             *(pl.when(sure).then(name).alias(name) for name in STATISTICS
               if name not in _NOT_RETURNS),
-            stats_reason=pl.coalesce("stats_reason", "doubt"),
+            # What was never given needs no doubt to explain it.
+            stats_reason=pl.when(sure | ~is_given).then("stats_reason").otherwise("doubt"),
         )
         .drop("doubt")
     )  # fmt: skip

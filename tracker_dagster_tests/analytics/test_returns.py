@@ -196,6 +196,57 @@ def test_many_tickers_at_once_agree_with_one_at_a_time() -> None:
             assert row["stats_reason"] is None
 
 
+def days_of(frame: pl.DataFrame) -> list[date]:
+    return frame["trade_date"].to_list()
+
+
+def test_a_return_over_a_missing_session_is_not_a_daily_one() -> None:
+    path = walk(np.random.default_rng(21), 90)
+    whole = bars(list(path))
+    gaps = {10, 11, 40, 75}
+    kept = whole.with_row_index().filter(~pl.col("index").is_in(sorted(gaps))).drop("index")
+    row = returns.return_statistics(kept, sessions=days_of(whole)).row(0, named=True)
+    # Three gaps, each with one return over it; the four sessions next to them keep theirs.
+    logs = np.log(path)
+    daily = [logs[n] - logs[n - 1] for n in range(1, 90) if not {n, n - 1} & gaps]
+    fives = [logs[n] - logs[n - 5] for n in range(5, 90) if not {n, n - 5} & gaps]
+    recent = np.array([n for n in range(70, 90) if n not in gaps])
+    known = np.delete(path, sorted(gaps))
+    first, tenth = np.quantile(daily, [0.01, 0.10])
+    expected = {
+        "closes_count": 86,
+        "annual_volatility": np.std(daily, ddof=1) * 252**0.5,
+        "sharpe": np.mean(daily) / np.std(daily, ddof=1) * 252**0.5,
+        "max_drawdown": np.max(1 - known / np.maximum.accumulate(known)),
+        "daily_move": np.std(daily[-21:], ddof=1),
+        "downside_5d": np.quantile(fives, 0.10),
+        "regime": np.polyfit(recent, path[recent], 1)[0] / path[recent].mean(),
+        "tail_width": abs(first - tenth),
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    assert row["stats_reason"] == "returns over missing sessions left out: 3"
+
+
+def test_a_close_on_every_other_session_gives_no_volatility_instead_of_a_larger_one() -> None:
+    whole = bars(list(walk(np.random.default_rng(22), 200)))
+    row = returns.return_statistics(whole.gather_every(2), sessions=days_of(whole)).row(
+        0, named=True
+    )
+    assert row["closes_count"] == 100
+    assert row["stats_reason"] == (
+        "0 returns between neighbouring sessions, 19 needed; returns over missing sessions left "
+        "out: 99"
+    )
+    assert all(row[name] is None for name in ("annual_volatility", "max_drawdown", "daily_move"))
+    # Nineteen whole days first, then a gap: enough of them, and no five-session return is asked of
+    # sessions that have no close.
+    some = pl.concat([whole.head(20), whole.tail(1)])
+    row = returns.return_statistics(some, sessions=days_of(whole)).row(0, named=True)
+    daily = np.diff(np.log(whole["close"].head(20).to_numpy()))
+    assert row["annual_volatility"] == pytest.approx(np.std(daily, ddof=1) * 252**0.5)
+    assert row["regime"] is None
+
+
 def test_closes_that_do_not_vary_have_no_sharpe_ratio_and_say_why() -> None:
     frozen = pl.concat([bars([7.0] * 30, ticker="A"), bars(list(walk(np.random.default_rng(1), 40)),
                                                           ticker="B")])  # fmt: skip

@@ -157,7 +157,7 @@ def test_what_came_later_and_the_order_of_rows_change_nothing(
     assert_frame_equal(rows_of(change(BARS)), rows_of())
 
 
-def test_a_file_that_was_late_leaves_the_close_before_and_no_estimate() -> None:
+def test_a_file_that_was_late_leaves_the_close_before_and_no_statistics() -> None:
     noon = trading_calendar.day_file_decision_time(DAY) + timedelta(minutes=45)
     late = BARS.with_columns(
         available_at=pl.when(pl.col("trade_date") == BEFORE)
@@ -167,7 +167,27 @@ def test_a_file_that_was_late_leaves_the_close_before_and_no_estimate() -> None:
     row = of(rows_of(late), "AAA")
     day_before = trading_calendar.previous_session(BEFORE)
     assert (row["closes_count"], row["last_session"]) == (119, day_before)
-    assert row["premium_estimate_reason"] == f"the latest close known is of {day_before}"
+    why = f"the latest close known is of {day_before}"
+    assert {row[f"{name}_reason"] for name in ("premium_estimate", "stats", "beta")} == {why}
+    assert all(row[name] is None for name in ("annual_volatility", "suitability", "beta"))
+    assert row["lane_reason"] == "volatility unknown: by category"
+
+
+def test_files_that_are_missing_do_not_make_a_ticker_look_wilder() -> None:
+    days = sorted(set(BARS["trade_date"]))
+    logs = np.log(BARS.filter(ticker="AAA").sort("trade_date")["close"].to_numpy())
+    # Of 120 sessions the 31st is missing: 117 of 119 returns are left, one lies over it.
+    one = of(rows_of(BARS.filter(pl.col("trade_date") != days[30])), "AAA")
+    daily = np.delete(np.diff(logs), [29, 30])
+    assert one["annual_volatility"] == pytest.approx(np.std(daily, ddof=1) * 252**0.5)
+    assert (one["closes_count"], one["stats_reason"]) == (
+        119, "returns over missing sessions left out: 1",
+    )  # fmt: skip
+    # From the last backwards every other one: the deviation of two days is no daily one.
+    other = of(rows_of(BARS.filter(pl.col("trade_date").is_in(days[1::2]))), "AAA")
+    assert (other["closes_count"], other["last_session"]) == (60, BEFORE)
+    assert other["annual_volatility"] is None
+    assert other["stats_reason"].startswith("0 returns between neighbouring sessions, 19 needed")
 
 
 def test_a_split_is_no_crash_and_one_that_is_still_ahead_is_not_yet_one() -> None:
