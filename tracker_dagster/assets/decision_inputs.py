@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.analytics.structure import bar_sessions
+from tracker_dagster.assets.decision_identity import FilesRead
+from tracker_dagster.assets.decision_slots import Captured, capture_gaps, captured_slots
 from tracker_dagster.assets.wiring import DayRun
 from tracker_dagster.ledger.folds import universe_as_of
 from tracker_dagster.schemas.base import Table
@@ -37,7 +39,6 @@ from tracker_dagster.trading_calendar import (
     decision_time,
     last_sessions,
     previous_session,
-    session_on,
 )
 
 #: Sessions of closes behind the statistics that a decision rests on: a year.
@@ -57,30 +58,6 @@ _GREEKS = (
     "trade_date", "basis", "slot", "symbol", "available_at", "delta", "implied_volatility",
     "forward", "rate", "status",
 )  # fmt: skip
-
-
-def decision_slot(run: DayRun, table: Table) -> datetime | None:
-    """The capture slot that the session's decisions rest on, or None when there is none.
-
-    The decision time itself; only where that was not captured, the closing slot. A session has one
-    such slot, however often it is decided.
-    """
-    return decision_slots([run], table)[run.day]
-
-
-def decision_slots(runs: Sequence[DayRun], table: Table) -> dict[date, datetime | None]:
-    """`decision_slot` of each session."""
-    rows = runs[0].warehouse.query(
-        f'SELECT DISTINCT trade_date, slot FROM "{table.name}" '  # noqa: S608 - a schema's name
-        "WHERE trade_date BETWEEN ? AND ?",
-        [runs[0].day, runs[-1].day],
-    )
-    captured = set(rows.rows())
-    found: dict[date, datetime | None] = {}
-    for run in runs:
-        slots = (decision_time(run.day), session_on(run.day).close)
-        found[run.day] = next((slot for slot in slots if (run.day, slot) in captured), None)
-    return found
 
 
 @dataclass(frozen=True)
@@ -116,17 +93,16 @@ class DecisionInputs:
         self.taken: list[Taken] = []
         #: Day to basis to why there is no decision.
         self.notes: dict[date, dict[str, str]] = {}
-        slots = decision_slots(runs, OPTION_CHAIN)
         for run in runs:
             notes = self.notes.setdefault(run.day, {})
-            slot, closing = slots[run.day], decision_time(run.day)
+            slot, closing = self._captured.slots[run.day], decision_time(run.day)
             if slot is not None:
                 self.taken.append(Taken(run, SNAPSHOT, slot))
             else:
                 notes[SNAPSHOT] = (
                     f"not before {closing.astimezone(EASTERN):%H:%M} ET"
                     if run.now < closing
-                    else "no chain was captured at the decision time"
+                    else "no chain of an enabled ticker was captured at the decision time"
                 )
             morning = day_file_decision_time(run.day)
             if morning <= run.now:
@@ -145,6 +121,10 @@ class DecisionInputs:
     @cached_property
     def _ledger(self) -> pl.DataFrame:
         return self._warehouse.read(LEDGER)
+
+    @cached_property
+    def _captured(self) -> Captured:
+        return captured_slots(self._runs, OPTION_CHAIN, self._ledger)
 
     @cached_property
     def _members(self) -> dict[datetime, pl.DataFrame]:
@@ -191,8 +171,8 @@ class DecisionInputs:
         return [taken.decision_at for taken in self.taken if taken.basis == SNAPSHOT]
 
     @cached_property
-    def _price_slots(self) -> dict[date, datetime | None]:
-        return decision_slots(self._runs, MARKET_LAST)
+    def _price_slots(self) -> Mapping[date, datetime | None]:
+        return captured_slots(self._runs, MARKET_LAST, self._ledger).slots
 
     def universe(self, taken: Taken) -> pl.DataFrame:
         """Members at the decision, asked of the ledger itself, not of a table of the day."""
@@ -249,6 +229,14 @@ class DecisionInputs:
         """Calls of the captured chains, or of the files of the sessions before."""
         return self.traded if taken.basis == DAY_FILE else self._chains
 
+    def chain_gaps(self, taken: Taken) -> dict[str, str]:
+        """Why tickers have no chain at the slot of a decision; none of them on day files."""
+        if taken.basis == DAY_FILE:
+            return {}
+        enabled = set(self._members[taken.decision_at].filter("enabled")["ticker"])
+        missing = enabled.difference(self._captured.tickers[taken.decision_at])
+        return capture_gaps([taken.run], OPTION_CHAIN, taken.decision_at, missing)
+
     @cached_property
     def option_greeks(self) -> pl.DataFrame:
         """Our Greeks of those calls, on both bases."""
@@ -267,24 +255,29 @@ class DecisionInputs:
         """Statistics and lanes of the days."""
         return self._read(SUITABILITY, self._first, self._last)
 
-    @cached_property
-    def corporate_actions(self) -> pl.DataFrame:
-        """Splits and dividends as told on the days and in the sessions before."""
-        return self._read(CORPORATE_ACTIONS, self._calendars_since, self._last)
+    def corporate_actions(self, taken: Taken) -> pl.DataFrame:
+        """Splits and dividends as told on the day and in the sessions before."""
+        return _recent(self._corporate_actions, taken)
 
     @cached_property
-    def earnings(self) -> pl.DataFrame:
-        """Earnings dates as told on the days and in the sessions before."""
-        return self._read(EARNINGS_CALENDAR, self._calendars_since, self._last)
+    def _corporate_actions(self) -> pl.DataFrame:
+        return self._read(CORPORATE_ACTIONS, _calendars_since(self._first), self._last)
+
+    def earnings(self, taken: Taken) -> pl.DataFrame:
+        """Earnings dates as told on the day and in the sessions before."""
+        return _recent(self._earnings, taken)
 
     @cached_property
-    def collections(self) -> pl.DataFrame:
+    def _earnings(self) -> pl.DataFrame:
+        return self._read(EARNINGS_CALENDAR, _calendars_since(self._first), self._last)
+
+    def collections(self, taken: Taken) -> pl.DataFrame:
         """Which calendars were whole; those that came too late as well: they say why one is not."""
-        return self._read(REFERENCE_COLLECTIONS, self._calendars_since, self._last, None)
+        return _recent(self._collections, taken)
 
-    @property
-    def _calendars_since(self) -> date:
-        return last_sessions(previous_session(self._first), CALENDAR_SESSIONS)[0]
+    @cached_property
+    def _collections(self) -> pl.DataFrame:
+        return self._read(REFERENCE_COLLECTIONS, _calendars_since(self._first), self._last, None)
 
     @cached_property
     def structure(self) -> pl.DataFrame:
@@ -302,29 +295,76 @@ class DecisionInputs:
         """What the decisions consider."""
         return self._read(PICK_CANDIDATES, self._first, self._last, None)
 
+    @cached_property
+    def _files(self) -> FilesRead:
+        return FilesRead.of(
+            self._warehouse, (STOCK_DAY_AGGS, OPTION_DAY_AGGS, BARS_1M),
+            last_sessions(previous_session(self._first), HISTORY_SESSIONS)[0], self._last,
+        )  # fmt: skip
+
+    @cached_property
+    def _greeks_known(self) -> set[tuple[date, str, datetime]]:
+        rows = self._warehouse.query(
+            f'SELECT DISTINCT trade_date, basis, slot FROM "{OPTION_GREEKS.name}" '  # noqa: S608
+            "WHERE trade_date BETWEEN ? AND ?",
+            [previous_session(self._first), self._last],
+        )
+        return set(rows.rows())
+
     def named(self, taken: Taken) -> dict[str, object]:
-        """Slots and windows that a decision read: a file replaced among them makes it stale."""
+        """Identities of what a decision read, by table; what had no rows is not named.
+
+        Day files as windows of sessions with a hash of their ETags, which another file changes;
+        captures and Greeks by their slot; what is computed once a session by its session.
+        """
         day, yesterday = taken.run.day, previous_session(taken.run.day)
         history = last_sessions(yesterday, HISTORY_SESSIONS)[0]
+        traded = last_sessions(yesterday, TRADED_SESSIONS)[0]
         read: dict[str, object] = {
-            STOCK_DAY_AGGS.name: _window(history, yesterday),
-            OPTION_DAY_AGGS.name: _window(last_sessions(yesterday, TRADED_SESSIONS)[0], yesterday),
-            BARS_1M.name: _window(bar_sessions(taken.decision_at)[0], yesterday),
+            STOCK_DAY_AGGS.name: self._files.window(STOCK_DAY_AGGS, history, yesterday),
+            OPTION_DAY_AGGS.name: self._files.window(OPTION_DAY_AGGS, traded, yesterday),
             CORPORATE_ACTIONS.name: _window(history, day),
-            EARNINGS_CALENDAR.name: _window(day, day),
+            EARNINGS_CALENDAR.name: _window(_calendars_since(day), day),
         }
-        latest = self.structure.filter(
-            pl.col("trade_date").is_between(yesterday, day)
-            & (pl.col("available_at") <= taken.decision_at)
-        )["trade_date"].max()
-        if latest is not None:
+        for table, rows, first in (
             # Yesterday's, where today's came after the slot.
-            read[STRUCTURE_FEATURES.name] = str(latest)
+            (STRUCTURE_FEATURES, self.structure, yesterday),
+            (SUITABILITY, self.suitability, day),
+        ):
+            if latest := _latest(rows, first, day, taken.decision_at):
+                read[table.name] = str(latest)
+                if table is STRUCTURE_FEATURES:
+                    minutes = bar_sessions(decision_time(latest))
+                    read[BARS_1M.name] = self._files.window(BARS_1M, minutes[0], minutes[-1])
+        if ranked := _latest(self.iv_percentile, yesterday, yesterday, taken.decision_at):
+            read[IV_PERCENTILE.name] = str(ranked)
         if taken.basis == SNAPSHOT:
             slot = self._price_slots[day]
             read[OPTION_CHAIN.name] = taken.decision_at.isoformat()
             read[MARKET_LAST.name] = slot.isoformat() if slot else None
+            if (day, SNAPSHOT, taken.decision_at) in self._greeks_known:
+                read[OPTION_GREEKS.name] = taken.decision_at.isoformat()
+        elif any((yesterday, DAY_FILE) == known[:2] for known in self._greeks_known):
+            read[OPTION_GREEKS.name] = str(yesterday)
         return read
+
+
+def _latest(rows: pl.DataFrame, first: date, last: date, known_by: datetime) -> date | None:
+    """The last session, from ``first`` to ``last``, of rows known by then."""
+    known = rows.filter(
+        pl.col("trade_date").is_between(first, last) & (pl.col("available_at") <= known_by)
+    )
+    latest: Any = known["trade_date"].max()
+    return latest if isinstance(latest, date) else None
+
+
+def _calendars_since(day: date) -> date:
+    return last_sessions(previous_session(day), CALENDAR_SESSIONS)[0]
+
+
+def _recent(rows: pl.DataFrame, taken: Taken) -> pl.DataFrame:
+    """Rows no older than the decision's day alone would read, however long the range is."""
+    return rows.filter(pl.col("trade_date") >= _calendars_since(taken.run.day))
 
 
 def _window(first: date, last: date) -> dict[str, str]:

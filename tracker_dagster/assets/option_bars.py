@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tracker_dagster.assets.day_files import PARALLEL_REQUESTS, REST, with_regular_flag
-from tracker_dagster.assets.picks import decision_slot
+from tracker_dagster.assets.decision_slots import decision_slot
 from tracker_dagster.assets.plan_limits import gaps, refused
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.instruments import option_symbol_columns

@@ -12,7 +12,7 @@ import polars as pl
 
 from tracker_dagster.analytics.structure import bar_sessions
 from tracker_dagster.analytics.structure import structure_features as compute_structure
-from tracker_dagster.assets.decision_inputs import DecisionInputs, decision_slot
+from tracker_dagster.assets.decision_inputs import DecisionInputs
 from tracker_dagster.assets.universe import enabled_at
 from tracker_dagster.assets.wiring import (
     Check,
@@ -36,7 +36,6 @@ from tracker_dagster.warehouse import Write, WriteResult
 __all__ = [
     "DAY_FILE",
     "SNAPSHOT",
-    "decision_slot",
     "pick_candidates",
     "structure_features",
     "weekly_picks",
@@ -145,8 +144,8 @@ def pick_candidates(runs: Sequence[DayRun]) -> list[Outcome]:
             suitability=known.suitability,
             option_greeks=known.option_greeks,
             traded=known.traded,
-            corporate_actions=known.corporate_actions,
-            collections=known.collections,
+            corporate_actions=known.corporate_actions(taken),
+            collections=known.collections(taken),
         )
         for taken in known.taken
     ]
@@ -176,6 +175,7 @@ def pick_candidates(runs: Sequence[DayRun]) -> list[Outcome]:
     deps=(
         "universe",
         "pick_candidates",
+        "option_chain",
         "market_last",
         "stock_day_aggs",
         "suitability",
@@ -203,11 +203,12 @@ def weekly_picks(runs: Sequence[DayRun]) -> list[Outcome]:
             candidates=known.candidates,
             suitability=known.suitability,
             structure=known.structure,
-            corporate_actions=known.corporate_actions,
-            earnings=known.earnings,
+            corporate_actions=known.corporate_actions(taken),
+            earnings=known.earnings(taken),
             iv_percentile=known.iv_percentile,
-            collections=known.collections,
+            collections=known.collections(taken),
             inputs=known.named(taken),
+            chain_gaps=known.chain_gaps(taken),
         )
         for taken in known.taken
     ]

@@ -8,15 +8,17 @@ from functools import cached_property
 
 import polars as pl
 
+from tracker_dagster.assets.decision_slots import decision_slot
 from tracker_dagster.assets.decisions import preferred_picks
-from tracker_dagster.assets.picks import decision_slot
 from tracker_dagster.assets.wiring import DayRun
 from tracker_dagster.resources import SIMULATED
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.schemas.book import OPENINGS, POSITIONS
 from tracker_dagster.schemas.captured import MARKET_LAST
+from tracker_dagster.schemas.decisions import WEEKLY_PICKS
 from tracker_dagster.schemas.models import MODEL_SCORES
 from tracker_dagster.schemas.outcomes import OUTCOMES
+from tracker_dagster.strategy.preferred import passed_over
 from tracker_dagster.trading_calendar import first_session, previous_session
 
 #: Sessions back in which the walk-forward's last scores are looked for.
@@ -46,6 +48,11 @@ class ReportRows:
     def picks(self) -> pl.DataFrame:
         """Picks of the preferred decision; none where nothing was decided."""
         return preferred_picks(self.run)
+
+    @cached_property
+    def passed_over(self) -> str | None:
+        """Why the snapshot's decision is not the preferred one, where it is not."""
+        return passed_over(self.of_day(WEEKLY_PICKS))
 
     @property
     def basis(self) -> str | None:

@@ -24,12 +24,12 @@ from tracker_dagster.schemas.decisions import MODEL_COMPARES, PROMOTIONS, WEEKLY
 from tracker_dagster.schemas.models import MODEL_SCORES
 from tracker_dagster.schemas.outcomes import FRIDAY_SCORECARD
 from tracker_dagster.schemas.suitability import SUITABILITY
+from tracker_dagster.strategy.preferred import preferred_basis
 from tracker_dagster.trading_calendar import previous_session
 from tracker_dagster.warehouse import Warehouse
 
 NOTHING = "[dim]–[/]"
 SUMMARY_FILE = "summary.md"
-_SNAPSHOT = "snapshot"
 _NEVER_WRAPPED = ("ticker", "symbol", "expiry", "lane", "position_id", "roll_symbol")
 
 
@@ -105,12 +105,14 @@ def _cell(name: str, value: Any) -> str:
 
 
 def decision(warehouse: Warehouse, table: Table, day: date) -> pl.DataFrame:
-    """The day's rows of one decision: the snapshot's where there is one, its latest."""
+    """The day's rows of the decision that counts among its picks, the latest on that basis."""
     rows = warehouse.read(table, first=day, last=day)
     if rows.is_empty():
         return rows
-    snapshot = rows.filter(pl.col("basis") == _SNAPSHOT)
-    chosen = snapshot if snapshot.height else rows
+    picks = rows if table is WEEKLY_PICKS else warehouse.read(WEEKLY_PICKS, first=day, last=day)
+    of_basis = rows.filter(pl.col("basis").eq_missing(preferred_basis(picks)))
+    # Where nothing was made of that one yet, what there is.
+    chosen = of_basis if of_basis.height else rows
     return chosen.filter(pl.col("decision_at") == chosen["decision_at"].max())
 
 
@@ -159,7 +161,7 @@ def suitability(warehouse: Warehouse, day: date) -> list[RenderableType]:
         "deviation, dollars · tails: between the 1st and 10th percentile of daily returns",
     ]
     if reasons := sorted(set(rows["stats_reason"].drop_nulls())):
-        parts.append(f"Without all statistics: {'; '.join(reasons)}")
+        parts.append(f"Statistics that are missing or leave something out: {'; '.join(reasons)}")
     return parts
 
 

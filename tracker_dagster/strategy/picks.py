@@ -60,6 +60,7 @@ def weekly_picks(
     collections: pl.DataFrame | None = None,
     settings: PickSettings | None = None,
     inputs: Mapping[str, object] | None = None,
+    chain_gaps: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Rows of weekly_picks of one decision, one an enabled ticker.
 
@@ -82,6 +83,7 @@ def weekly_picks(
             with rows counts as collected whole.
         settings: limits; defaults when None.
         inputs: identities (ETags, slots) of what was read, stored with every row.
+        chain_gaps: of tickers without any chain at the slot, why it is missing.
 
     Raises:
         ValueError: no such basis.
@@ -103,7 +105,7 @@ def weekly_picks(
     ):
         rows = rows.join(flags, on="ticker", how="left")
     rows = _with_choice(rows, _of_decision(candidates, decision))
-    rows = _with_outcome(rows, decision.expiry)
+    rows = _with_outcome(rows, decision.expiry, chain_gaps or {})
     rows = rows.with_columns(
         trade_date=pl.lit(day),
         expiry=pl.lit(decision.expiry),
@@ -142,8 +144,10 @@ def _with_choice(rows: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     best = candidates.filter(pl.col("choice_rank") == 1).select(
         "ticker", *_CONTRACT, _gates="gates_not_evaluated", _price="price"
     )
+    highest = candidates.group_by("ticker").agg(_highest_strike=pl.col("strike").max())
     return (
         rows.join(rejection_counts(candidates), on="ticker", how="left")
+        .join(highest, on="ticker", how="left")
         .join(best, on="ticker", how="left")
         # The price that the pick's numbers rest on, should another have come in since.
         .with_columns(price=pl.coalesce("_price", "price"))
@@ -160,13 +164,23 @@ def _latest_structure(structure: pl.DataFrame, decision: Decision) -> pl.DataFra
     )
 
 
-def _with_outcome(rows: pl.DataFrame, expiry: date) -> pl.DataFrame:
+def _with_outcome(rows: pl.DataFrame, expiry: date, chain_gaps: Mapping[str, str]) -> pl.DataFrame:
     """Adds ``status``, and for a ticker without a pick the first ``stage`` that failed it."""
     considered = pl.col("candidates_count").fill_null(0)
+    gap = pl.col("ticker").replace_strict(chain_gaps, default=None, return_dtype=pl.String)
+    none_above = pl.format(
+        "no strike above the price (highest {}); ",
+        pl.col("_highest_strike").cast(pl.String).str.strip_suffix(".0"),
+    )
     ladder: list[tuple[pl.Expr, str, pl.Expr]] = [
         (pl.col("price_problem").is_not_null(), "price", pl.col("price_problem")),
         (pl.col("price").is_null(), "price", pl.lit("missing_price: not in the data")),
         (pl.col("lane").is_null(), "lane", pl.lit("no_lane: suitability has no row of the ticker")),
+        (
+            (considered == 0) & gap.is_not_null(),
+            "chain",
+            pl.format("chain_not_captured: {}", gap),
+        ),
         (
             considered == 0,
             "chain",
@@ -175,7 +189,13 @@ def _with_outcome(rows: pl.DataFrame, expiry: date) -> pl.DataFrame:
         (
             pl.col("symbol").is_null(),
             "selection",
-            pl.format("no_candidate: {}", pl.col("rejections").str.replace_all(r'[{}":]', "")),
+            pl.format(
+                "no_candidate: {}{}",
+                pl.when(pl.col("_highest_strike") <= pl.col("price"))
+                .then(none_above)
+                .otherwise(pl.lit("")),
+                pl.col("rejections").str.replace_all(r'[{}":]', ""),
+            ),
         ),
     ]
     stage: pl.Expr = pl.lit(None, dtype=pl.String)

@@ -85,6 +85,7 @@ def picks_of(**given: Any) -> pl.DataFrame:
         iv_percentile=given.get("iv_percentile"),
         collections=given.get("collections"),
         settings=given.get("settings"),
+        chain_gaps=given.get("chain_gaps"),
     )
 
 

@@ -14,11 +14,13 @@ from polars.testing import assert_frame_equal
 from tracker_dagster import trading_calendar
 from tracker_dagster.schemas.decisions import LANES, WEEKLY_PICKS
 from tracker_dagster.strategy.picks import target_expiry
+from tracker_dagster.strategy.preferred import passed_over, preferred
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster_tests.strategy import worlds
 from tracker_dagster_tests.strategy.picking import (
     CATEGORIES,
     DRIFTS,
+    MORNING,
     PRICES,
     SESSION_BEFORE,
     VOLS,
@@ -29,7 +31,7 @@ from tracker_dagster_tests.strategy.picking import (
     row,
     world,
 )
-from tracker_dagster_tests.strategy.worlds import DAY, EXPIRY, SLOT
+from tracker_dagster_tests.strategy.worlds import DAY, DECISION_AT, EXPIRY, SLOT
 
 
 @pytest.fixture(scope="module")
@@ -398,3 +400,63 @@ def test_statistics_of_another_session_are_not_the_days(picks: pl.DataFrame) -> 
     earlier = worlds.suitability(base["universe"], calm, None, SESSION_BEFORE)
     both = picks_of(**world(suitability=pl.concat([earlier, today])))
     assert_frame_equal(both, picks)
+
+
+def test_strikes_that_all_lie_at_or_below_the_price_are_told_as_such() -> None:
+    contracts = worlds.chain(PRICES, VOLS)
+    low = contracts.filter((pl.col("underlying") != "BBB") | (pl.col("strike") <= 120.0))
+    highest = low.filter(pl.col("underlying") == "BBB")["strike"].max()
+    assert highest == 120.0 == PRICES["BBB"]
+    frame = picks_of(**world(contracts=low))
+    why = row(frame, "BBB")["reason"]
+    assert why.startswith("no_candidate: no strike above the price (highest 120); min_otm ")
+    # One strike above it, and that it fails is all there is to say.
+    more = contracts.filter((pl.col("underlying") != "BBB") | (pl.col("strike") <= 125.0))
+    spoiled = change(more, pl.col("underlying") == "BBB", is_standard=pl.lit(value=False))
+    why = row(picks_of(**world(contracts=spoiled)), "BBB")["reason"]
+    assert why.startswith("no_candidate: standard_contract ")
+
+
+def decided(*rows: tuple[str, str | None, int]) -> pl.DataFrame:
+    at = {"snapshot": DECISION_AT, "day_file": MORNING.astimezone(trading_calendar.UTC)}
+    return pl.DataFrame(
+        [
+            {"basis": basis, "stage": stage, "candidates_count": calls, "decision_at": at[basis]}
+            for basis, stage, calls in rows
+        ],
+        schema_overrides={"stage": pl.String},
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "basis", "is_told"),
+    [
+        ([("snapshot", None, 9), ("day_file", None, 9)], "snapshot", False),
+        # It turned every call down: a decision, too.
+        ([("snapshot", "selection", 9), ("day_file", None, 9)], "snapshot", False),
+        # No chain of the one, no price of the other: nothing was looked at.
+        ([("snapshot", "chain", 0), ("snapshot", "price", 9), ("day_file", None, 9)],
+         "day_file", True),
+        ([("snapshot", "chain", 0), ("day_file", "chain", 0)], "snapshot", False),
+        ([("snapshot", "chain", 0)], "snapshot", False),
+        ([("day_file", None, 9)], "day_file", False),
+    ],
+)  # fmt: skip
+def test_the_snapshot_counts_where_it_priced_a_ticker(
+    rows: list[tuple[str, str | None, int]], basis: str, is_told: bool
+) -> None:
+    picks = decided(*rows)
+    assert set(preferred(picks)["basis"]) == {basis}
+    assert (passed_over(picks) is not None) is is_told
+
+
+def test_without_picks_no_decision_is_preferred() -> None:
+    assert preferred(WEEKLY_PICKS.empty()).is_empty()
+    assert passed_over(WEEKLY_PICKS.empty()) is None
+
+
+def test_a_ticker_whose_chain_was_not_captured_is_not_said_to_have_no_calls() -> None:
+    contracts = worlds.chain(PRICES, VOLS).filter(~pl.col("underlying").is_in(["BBB", "CCC"]))
+    frame = picks_of(**world(contracts=contracts), chain_gaps={"BBB": "the vendor answered 502"})
+    assert row(frame, "BBB")["reason"] == "chain_not_captured: the vendor answered 502"
+    assert row(frame, "CCC")["reason"].startswith("no_calls: ")
