@@ -133,18 +133,19 @@ def return_statistics(
         returns.
     """
     calendar = closes["trade_date"].unique().sort() if sessions is None else sessions
-    places = pl.DataFrame({"trade_date": calendar}, schema={"trade_date": pl.Date})
-    ordered = closes.join(places.with_row_index("_session"), on="trade_date").sort(
-        "ticker", "trade_date"
-    )
+    ordered = closes.select("ticker", "trade_date", "close").sort("ticker", "trade_date")
     latest = ordered.group_by("ticker", maintain_order=True).tail(lookback)
+    places = np.searchsorted(
+        pl.Series(calendar, dtype=pl.Date).to_numpy(), latest["trade_date"].to_numpy()
+    )
+    latest = latest.with_columns(_session=pl.Series(places, dtype=pl.Int64))
     rows = latest.group_by("ticker", maintain_order=True).agg(
         closes_count=pl.len().cast(pl.Int64),
         last_close=pl.col("close").last(),
         last_session=pl.col("trade_date").last(),
-        _returns=(pl.col("_session").cast(pl.Int64).diff() == 1).sum().cast(pl.Int64),
+        _returns=(pl.col("_session").diff() == 1).sum().cast(pl.Int64),
     )
-    enough = pl.Series((rows["closes_count"] >= minimum) & (rows["_returns"] >= minimum - 1))
+    enough = (rows["closes_count"] >= minimum) & (rows["_returns"] >= minimum - 1)
     prices = _by_session(
         latest["close"].to_numpy(), latest["_session"].to_numpy(), rows["closes_count"].to_numpy()
     )[enough.to_numpy()]
@@ -184,9 +185,8 @@ def _by_session(values: np.ndarray, sessions: np.ndarray, counts: np.ndarray) ->
         sessions: the number of each value's session, ascending within a run.
         counts: values of each run, at least one.
     """
-    numbers = sessions.astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
-    before_last = numbers[np.cumsum(counts) - 1][rows] - numbers
+    before_last = sessions[np.cumsum(counts) - 1][rows] - sessions
     width = int(before_last.max(initial=-1)) + 1
     matrix = np.full((len(counts), width), np.nan)
     matrix[rows, width - 1 - before_last] = values

@@ -189,7 +189,7 @@ class WeeklyPicks(_Decision):
     coherence = number("Sharpe ratio and stability, less a part for each failed gate", "score")
     suitability = number("covered-call suitability", "score", at_least=0, at_most=1)
     downside_5d = number("10th percentile of five-session log returns", "log return")
-    regime = number("slope of the last 20 closes over their mean", "per session")
+    regime = number("slope of the closes of the last 20 sessions over their mean", "per session")
     stats_reason = text("why statistics are null, or what they leave out", nullable=True)
     earnings_in_period = flag("earnings before the expiry; null when unknown", nullable=True)
     earnings_note = text("the date found, or why the flag is null", nullable=True)
