@@ -48,7 +48,7 @@ CALENDAR_SESSIONS = 5
 _CHAIN = (
     "trade_date", "slot", "symbol", "available_at", "underlying", "expiry", "right", "strike",
     "is_standard", "bid", "ask", "mid", "quote_status", "quote_at", "delta",
-    "implied_volatility", "open_interest", "day_volume",
+    "implied_volatility", "open_interest", "day_volume", "underlying_price",
 )  # fmt: skip
 _TRADED = (
     "trade_date", "symbol", "available_at", "underlying", "expiry", "right", "strike",

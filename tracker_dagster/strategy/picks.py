@@ -110,7 +110,7 @@ def weekly_picks(
         trade_date=pl.lit(day),
         expiry=pl.lit(decision.expiry),
         dte=pl.lit(decision.dte),
-        price_age_minutes=((decision_at - pl.col("price_at")).dt.total_seconds() / 60).clip(0),
+        price_age_minutes=(decision_at - pl.col("price_at")).dt.total_seconds() / 60,
         pack_100_cost=(pl.col("price") * 100).round(2),
         cost_bucket=cost_bucket((pl.col("price") * 100).round(2)),
         est_weekly_prem_100=(pl.col("mid") * 100).round(2),

@@ -195,9 +195,14 @@ def test_the_daily_job_after_the_close_opens_at_the_decision_and_shows_it(settle
         ("UPDATE weekly_picks SET bid = NULL", True, "no bid was captured"),
         ("UPDATE {} SET decision_at = decision_at + INTERVAL 10 MINUTE", True, "closing quotes"),
         ("UPDATE {} SET basis = 'day_file'", True, "decided on day files"),
+        (
+            "UPDATE option_chain SET available_at = slot + INTERVAL 10 MINUTE",
+            True,
+            "its chain was complete at 16:00:00 ET, and nothing fills after the close",
+        ),
         ("SELECT 1", False, "no run with the tag tracker/open=paper"),
     ],
-    ids=["no bid", "closing slot", "day files", "not asked to"],
+    ids=["no bid", "closing slot", "day files", "captured late", "not asked to"],
 )
 def test_what_cannot_be_filled_is_refused_with_the_reason(settled, sql, opening, words):
     forget_the_openings(settled)
