@@ -218,6 +218,38 @@ def test_what_expires_by_hand_has_expired(tracker, sim, warehouse):
     assert "EXPIRED" in told
 
 
+def test_a_trade_has_its_time_and_fees_and_can_be_made_again(tracker, warehouse):
+    sell = ("open", CALL, "--price", "1.5", "--stock-basis", "195")
+    _, told = tracker(*sell, "--at", "2025-06-11T10:30", "--fees", "0.65")
+    row = states(warehouse)[CALL]
+    assert row["opened_at"] == datetime(2025, 6, 11, 14, 30, tzinfo=UTC)
+    assert row["option_cash"] == pytest.approx(149.35)
+    first = position_id(told)
+    assert tracker("close", first, "--price", "1", "--stock-price", "195")[0] == 0
+    for _ in range(2):
+        code, told = tracker(*sell)
+        assert code == 0, told
+    assert "was open already" in told
+    assert position_id(told) != first
+    assert tracker("positions")[1].count(CALL) == 1
+
+
+def test_what_cannot_be_meant_is_a_sentence_and_no_traceback(tracker, csv, warehouse):
+    sell = ("open", CALL, "--price", "1.5", "--stock-basis")
+    path = csv(f"ticker,shares\n{'A' * 131_073},1\n")
+    for words, why in (
+        ((*sell, "0"), "Invalid value for '--stock-basis'"),
+        ((*sell, "195", "--account", ""), "'' is no account"),
+        ((*sell, "nan"), "Invalid value for '--stock-basis'"),
+        (("open", CALL.replace("0613", "0610"), *sell[2:], "195"), "expired on 2025-06-10"),
+        ((*sell, "195", "--at", "2025-06-11T15:51"), "still to come"),
+        (("holdings", "import", path, "--account", "ira"), "field larger than field limit"),
+    ):
+        code, told = tracker(*words)
+        assert (code, why in told) == (2, True), told
+    assert not warehouse.path.exists() or warehouse.read(LEDGER).is_empty()
+
+
 def test_shares_are_bought_and_sold_by_hand(tracker):
     trade = ("AAPL", "10", "--price", "200", "--account", "ira")
     assert "bought 10 AAPL at 200.00 (ira)" in tracker("holdings", "buy", *trade)[1]
