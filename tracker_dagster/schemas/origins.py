@@ -306,7 +306,9 @@ CONTRACT_HEALTH = together(
     computed("rapid_up day_change", *_CHANGE),
     computed("anomalies", *_ANOMALIES),
     computed(
-        "anomalies reasons", "corporate_actions.cash_amount", "option_day_aggs.close",
+        "anomalies reasons",
+        "corporate_actions.cash_amount",
+        "option_day_aggs.close",
         "treasury_yields.rate",
     ),
     computed("recommendation reasons", *_ANOMALIES, *_QUOTE, *_LEFT, *_ROLL),
