@@ -27,3 +27,15 @@ def real_data():
     if not REAL_DATA.is_dir():
         pytest.skip(f"real market data is not at {REAL_DATA}")
     return REAL_DATA
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget the storage of Dagster instances that are gone.
+
+    A sensor's context enters the instance that it is handed a second time, and Dagster then never
+    leaves it again: whatever loads definitions afterwards in this process asks a dead instance.
+    """
+    from dagster._core.storage.defs_state.base import _current_storage
+
+    _current_storage.set(None)

@@ -51,6 +51,9 @@ class QuickWorkplace(Workplace):
     def definitions(self):
         return build_defs(self.settings, {"market": self.market})
 
+#: What came of decisions rests on minute bars, too, and on the days before.
+OF_MODELS = ("model_outcomes", "model_scores")
+
 
 class Home:
     """A home with Dagster's records beside it, and what its commands did."""
@@ -161,7 +164,7 @@ def test_a_step_that_failed_is_made_again_and_no_file_is_read_for_it(home, sim, 
     assert not home.catch_up()
     assert f"no volatility of {DAYS[-1]}" in home.said
     assert home.new_runs() == [
-        (span(DAYS[-1]), {"bars_1m", "realized_volatility"}, False),
+        (span(DAYS[-1]), {"bars_1m", "realized_volatility", *OF_MODELS}, False),
         (span(DAYS[-1]), {"realized_volatility"}, False),
     ]
     spoil()
@@ -182,13 +185,14 @@ def test_a_session_that_cannot_be_made_holds_up_no_other_and_is_tried_once_a_com
     assert not home.catch_up()
     only = {"realized_volatility"}
     assert home.new_runs() == [
-        # Two due days are one run, and all that looks back over them another.
-        (span(DAYS[2], DAYS[3]), {"bars_1m", *only}, False),
-        (span(DAYS[2], DAYS[5]), only, False),
+        # Two due days are one run.
+        (span(DAYS[2], DAYS[3]), {"bars_1m", *only, *OF_MODELS}, False),
+        (span(DAYS[2], DAYS[3]), only, False),
         # Then the bad one is set apart.
         (span(DAYS[2]), only, False),
         (span(DAYS[3]), only, True),
-        (span(DAYS[4], DAYS[5]), only, True),
+        # All that looks back over them is another run.
+        (span(DAYS[4], DAYS[5]), {*only, *OF_MODELS}, True),
     ]
     assert not home.catch_up()
     assert home.new_runs() == [(span(DAYS[2]), only, False)]
@@ -253,7 +257,7 @@ def test_what_looks_back_over_a_replaced_file_is_made_again(home, sim):
     read, after = home.new_runs()
     assert read[0] == span(DAYS[2])
     assert read[1] & set(DAY_FILES) == {"stock_day_aggs", "index_bars"}
-    looking_back = {"iv_percentile", "realized_volatility", "vix_term_structure"}
+    looking_back = {"iv_percentile", "realized_volatility", "vix_term_structure", *OF_MODELS}
     assert after == (span(DAYS[3], DAYS[-1]), looking_back, True)
     made = {name: home.place.rows(name) for name in FROM_DAY_FILES}
     assert home.place.run("flat_files", DAYS[0], DAYS[-1], instance=home.instance).success
@@ -286,7 +290,7 @@ def test_a_step_that_was_killed_between_its_commit_and_its_report_is_made_again(
         writer.wait()
     home.new_runs()
     assert home.catch_up()
-    assert home.new_runs() == [(span(DAYS[-1]), {asset, "realized_volatility"}, True)]
+    assert home.new_runs() == [(span(DAYS[-1]), {asset, "realized_volatility", *OF_MODELS}, True)]
     assert home.catch_up()
     assert home.new_runs() == []
 
@@ -332,10 +336,10 @@ def test_the_sensor_asks_for_one_run_at_a_time_earlier_days_first(home, sim):
         assert home.obey(request).success
     # Files of neighbouring sessions in one run; then what looks back over them.
     assert asked == [
-        (span(DAYS[1], DAYS[2]), 3),
-        (span(DAYS[3]), 2),
-        (span(DAYS[4]), 3),
-        (span(DAYS[5]), 2),
+        (span(DAYS[1], DAYS[2]), 5),
+        (span(DAYS[3]), 4),
+        (span(DAYS[4]), 5),
+        (span(DAYS[5]), 4),
     ]
 
 
