@@ -51,6 +51,7 @@ class QuickWorkplace(Workplace):
     def definitions(self):
         return build_defs(self.settings, {"market": self.market})
 
+
 #: What came of decisions rests on minute bars, too, and on the days before.
 OF_MODELS = ("model_outcomes", "model_scores")
 
