@@ -128,8 +128,8 @@ class PickSettings(_Frozen):
             expiry, whatever day it is, more skips one that is too near to be worth a week's work.
         max_price_age_minutes: older prices of the underlying are stale.
         max_quote_age_minutes: older option quotes are stale.
-        max_lead_seconds: prices and quotes of later after the decision are not the decision's; a
-            capture takes seconds.
+        max_lead_seconds: prices and quotes of later after the decision are not the decision's. The
+            ten minutes to the close: whoever runs the day by hand then decides on what is seen.
         max_price_gap: most that the price may differ from the one that came with the chain, as a
             fraction of that.
         max_spread: most (ask - bid) / mid.
@@ -152,7 +152,7 @@ class PickSettings(_Frozen):
     min_sessions: int = Field(default=3, ge=1)
     max_price_age_minutes: float = 30.0
     max_quote_age_minutes: float = 60.0
-    max_lead_seconds: float = Field(default=60.0, ge=0)
+    max_lead_seconds: float = Field(default=600.0, ge=0)
     max_price_gap: float = Field(default=0.02, ge=0)
     max_spread: float = 0.20
     min_delta: float = 0.05

@@ -73,8 +73,8 @@ def test_every_row_of_a_slot_was_seen_within_its_quarter_of_an_hour(settled):
 
 
 @pytest.mark.feature(7)
-def test_within_a_minute_of_its_slot_the_decision_still_has_its_prices(fresh, clock):
-    clock(at(15, 50) + timedelta(seconds=50))
+def test_until_the_close_the_decision_still_has_its_prices(fresh, clock):
+    clock(at(15, 59))
     assert fresh.run("daily", TODAY).success
     picks = fresh.rows("weekly_picks", TODAY).filter(pl.col("basis") == "snapshot")
     assert set(picks["decision_at"]) == {NOW}
@@ -82,14 +82,10 @@ def test_within_a_minute_of_its_slot_the_decision_still_has_its_prices(fresh, cl
 
 
 @pytest.mark.slow
-def test_prices_of_long_after_the_decision_are_not_its_own_and_nothing_is_opened(fresh, clock):
-    clock(at(15, 59))
+def test_nothing_is_opened_on_a_chain_that_was_seen_after_the_close(fresh, clock):
+    clock(at(16, 3))
     assert fresh.run("daily", TODAY).success
-    picks = fresh.rows("weekly_picks", TODAY).filter(pl.col("basis") == "snapshot")
-    assert set(picks["stage"]) == {"price"}
-    assert picks["reason"].str.starts_with("late_price: ").all()
-    calls = fresh.rows("pick_candidates", TODAY).filter(pl.col("basis") == "snapshot")
-    assert calls["failed_gates"].str.contains('"quote_age"').all()
+    assert fresh.rows("option_chain", TODAY).height > 0
     assert fresh.rows("openings", TODAY).filter(pl.col("status") == "opened").is_empty()
 
 
