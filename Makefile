@@ -27,10 +27,10 @@ ui: $(STAMP) .env ## open the Dagster UI (and the simulated market when no keys 
 	$(BIN)/tracker up
 
 test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## run the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(STAMP) ## ruff, mypy and the import contract
 	$(BIN)/ruff check .
