@@ -18,6 +18,7 @@ from benchmarks import (
     option_day,
     option_pricing,
     through_dagster,
+    weekly,
     whole_market,
 )
 from benchmarks.figures import RESULTS, Figure, show, store
@@ -70,6 +71,8 @@ def _figures(
         "backfill": lambda: through_dagster.backfill(originals, home, rounds),
         "whole-market": lambda: whole_market.whole_market(home),
         "iv_percentile": lambda: iv_percentile.year(home),
+        "weekly": lambda: weekly.weekly(home),
+        "picks-year": lambda: weekly.year_of_picks(home),
         "many-days": lambda: option_day.many_days(originals, home, days),
     }
     if year:

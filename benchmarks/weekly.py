@@ -61,7 +61,23 @@ COPIED = (
     "option_greeks",
     "iv_percentile",
 )
-YEAR_ASSETS = ("suitability", "structure_features", "pick_candidates", "weekly_picks")
+#: What a year of picks rests on, and what is timed.
+BEFORE_PICKS = (
+    "universe",
+    "corporate_actions",
+    "earnings_calendar",
+    "stock_day_aggs",
+    "option_day_aggs",
+    "index_bars",
+    "treasury_yields",
+    "option_greeks",
+    "iv_surface",
+    "iv_term_structure",
+    "iv_percentile",
+    "bars_1m",
+    "structure_features",
+)
+YEAR_ASSETS = ("suitability", "pick_candidates", "weekly_picks")
 
 
 def weekly(home: Path) -> Iterator[Figure]:
@@ -189,10 +205,5 @@ def _year(place: Workplace) -> float:
     now = place.now()
     place.warehouse.migrate()
     days = last_sessions(last_published_session(now), YEAR_SESSIONS)
-    usual = job_assets(place.definitions, "history")
-    backfill(place, days[0], days[-1], sorted(usual - set(YEAR_ASSETS) - _LATER))
+    backfill(place, days[0], days[-1], BEFORE_PICKS)
     return seconds(lambda: backfill(place, days[0], days[-1], YEAR_ASSETS))
-
-
-#: What follows from picks, and need not be there.
-_LATER = {"promotions", "openings", "model_compares", "contract_health", "summary", "positions"}
