@@ -100,7 +100,8 @@ class TestTwoWeeks:
             assert row["status"] == ("ASSIGNED" if called else "EXPIRED")
             assert row["closed_at"] == session_on(row["expiry"]).close
             sold_at = row["strike"] if called else row["close"]
-            gain = 100 * (row["open_price"] + sold_at - row["stock_basis"])
+            assert row["fees"] == pytest.approx(0.65)
+            gain = 100 * (row["open_price"] + sold_at - row["stock_basis"]) - 0.65
             assert row["realised_pnl"] == pytest.approx(gain)
 
     def test_a_ticker_that_expired_on_friday_may_be_sold_again_on_monday(self, lived):
