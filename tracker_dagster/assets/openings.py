@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 
 from tracker_dagster.assets.acted_on import openings_of
-from tracker_dagster.assets.picks import DAY_FILE, SNAPSHOT
+from tracker_dagster.assets.decisions import preferred_picks
+from tracker_dagster.assets.picks import SNAPSHOT
 from tracker_dagster.assets.wiring import Check, DayRun, Outcome, trading_day_asset
 from tracker_dagster.ledger.events import PAPER, PositionOpened
 from tracker_dagster.ledger.position_commands import open_position
 from tracker_dagster.schemas.book import OPENINGS
 from tracker_dagster.schemas.captured import OPTION_CHAIN
-from tracker_dagster.schemas.decisions import PROMOTIONS, WEEKLY_PICKS
+from tracker_dagster.schemas.decisions import PROMOTIONS
 from tracker_dagster.strategy.settings import PickSettings
 from tracker_dagster.trading_calendar import EASTERN, current_session, session_on
 
@@ -29,18 +30,15 @@ FILL_DELAY = timedelta(microseconds=1)
 
 def promoted_picks(run: DayRun) -> pl.DataFrame:
     """The promoted picks of the day's preferred decision, with their quotes."""
-    chosen = run.warehouse.read(PROMOTIONS, first=run.day, last=run.day)
-    for basis in (SNAPSHOT, DAY_FILE):
-        of_basis = chosen.filter(pl.col("basis") == basis)
-        if of_basis.height:
-            chosen = of_basis.filter(pl.col("decision_at") == of_basis["decision_at"].max())
-            break
+    picks = preferred_picks(run)
+    promotions = run.warehouse.read(PROMOTIONS, first=run.day, last=run.day)
     keys = ["basis", "decision_at", "ticker", "symbol"]
-    quotes = run.warehouse.read(WEEKLY_PICKS, first=run.day, last=run.day)
     return (
-        chosen.filter(pl.col("decision") == "promote")
+        promotions.filter(pl.col("decision") == "promote")
+        # Promotions of a decision that does not count any more may still be stored.
+        .join(picks, on=keys[:2], how="semi")
         .select(*keys, "rank")
-        .join(quotes.select(*keys, "bid", "price", "fees_100"), on=keys, how="left")
+        .join(picks.select(*keys, "bid", "price", "fees_100"), on=keys, how="left")
         .sort("rank")
     )
 

@@ -18,7 +18,12 @@ import dagster as dg
 
 from tracker_dagster.assets.ahead import Ahead
 from tracker_dagster.assets.one_market import remember_market, require_same_market
-from tracker_dagster.assets.partitions import TRADING_DAYS
+from tracker_dagster.assets.partitions import (
+    TRADING_DAYS,
+    has_started,
+    require_partition,
+    require_started,
+)
 from tracker_dagster.assets.table_metadata import column_lineage, column_schema, description
 from tracker_dagster.resources import (
     SLOT_TAG,
@@ -31,12 +36,10 @@ from tracker_dagster.resources import (
 )
 from tracker_dagster.schemas.base import Table
 from tracker_dagster.sources.errors import SourceError
-from tracker_dagster.trading_calendar import EASTERN, session_on, trading_date
+from tracker_dagster.trading_calendar import trading_date
 from tracker_dagster.warehouse import Warehouse, WarehouseError, WriteResult
 
 OWNERS = ("team:tracker",)
-#: Run tag in which Dagster keeps the partition that a run was asked for.
-PARTITION_TAG = "dagster/partition"
 #: Metadata of a materialisation: how long the asset's own work took, without Dagster's.
 SECONDS = "seconds"
 #: Share of a unit's rows that may be set aside before the check on it fails.
@@ -250,7 +253,7 @@ def _run_days(
     clock: Clock,
     knobs: Knobs,
 ) -> dg.MaterializeResult:
-    _require_partition(context, table)
+    require_partition(context, table.name)
     try:
         now = run_now(context, clock)
     except SourceError as error:
@@ -285,9 +288,9 @@ def _run_days(
             ]
             while left := runs[len(outcomes) :]:
                 shown = str(left[0].day)
-                _require_started(left[0].day, now)
+                require_started(left[0].day, now)
                 # A session that has not opened must not take those before it with it.
-                together = [run for run in left[:days_at_once] if _has_started(run.day, now)]
+                together = [run for run in left[:days_at_once] if has_started(run.day, now)]
                 if len(together) > 1:
                     shown += f" to {together[-1].day}"
                 if not outcomes:
@@ -337,28 +340,6 @@ def _run_days(
         data_version=dg.DataVersion(outcomes[days[0]].data_version) if len(days) == 1 else None,
         check_results=_check_results(table, promised, outcomes),
     )
-
-
-def _require_partition(context: dg.AssetExecutionContext, table: Table) -> None:
-    """A run tagged with a day off must not do another day: Dagster would take the next session."""
-    asked = context.run.tags.get(PARTITION_TAG)
-    if asked is not None and asked not in context.partition_keys:
-        raise dg.Failure(
-            description=f"{table.name}: {asked} has no partition, it is not a trading session",
-            allow_retries=False,
-        )
-
-
-def _has_started(day: date, now: datetime) -> bool:
-    return session_on(day).open <= now
-
-
-def _require_started(day: date, now: datetime) -> None:
-    if not _has_started(day, now):
-        local = now.astimezone(EASTERN)
-        raise ValueError(
-            f"the session has not opened yet: the market's clock is at {local:%Y-%m-%d %H:%M} ET"
-        )
 
 
 def _keep_finished_days(

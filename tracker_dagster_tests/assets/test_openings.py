@@ -1,7 +1,7 @@
 """What a promoted pick is opened with, and which openings bind a decision's request."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -32,6 +32,7 @@ class Store(Warehouse):
     def __init__(self, path, fees):
         super().__init__(path)
         self._fees = fees
+        self.spoiled = []
 
     def read(self, table, **how):
         if table is PROMOTIONS:
@@ -39,8 +40,10 @@ class Store(Warehouse):
                    "lane_filter": REQUEST.lane, "top_n": REQUEST.top_n}  # fmt: skip
             return pl.DataFrame([row])
         if table is WEEKLY_PICKS:
-            row = {**KEYS, "bid": 1.5, "price": 195.0, "fees_100": self._fees}
-            return pl.DataFrame([row], schema_overrides={"fees_100": pl.Float64})
+            row = {**KEYS, "bid": 1.5, "price": 195.0, "fees_100": self._fees, "stage": None,
+                   "candidates_count": 7}  # fmt: skip
+            rows = pl.DataFrame([row], schema_overrides={"fees_100": pl.Float64})
+            return rows.with_columns(pl.col("stage").cast(pl.String), *self.spoiled)
         return super().read(table, **how)
 
 
@@ -61,6 +64,15 @@ def test_a_pick_is_opened_with_the_fees_that_its_expected_value_is_less(tmp_path
     assert row["fees"] == paid
     # One contract of 100 shares sold at 1.50.
     assert row["option_cash"] == pytest.approx(150.0 - paid)
+
+
+@pytest.mark.feature(27)
+def test_promotions_of_a_decision_that_no_longer_counts_are_not_opened(tmp_path):
+    store = Store(tmp_path / "x.duckdb", 0.65)
+    assert promoted_picks(Run(store))["symbol"].to_list() == [CALL]
+    # The session was decided again, on its closing slot: what the first had promoted is left over.
+    store.spoiled = [pl.lit(DECIDED + timedelta(minutes=10)).alias("decision_at")]
+    assert promoted_picks(Run(store)).is_empty()
 
 
 @pytest.mark.feature(28)
